@@ -1,0 +1,91 @@
+"""Databases for every room's tests: in memory, and what opens on each driver."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from torrust_py.core.database import Completed, Database, PeerKey
+from torrust_py.core.errors import DatabaseError
+from torrust_py.core.types import InfoHash
+from torrust_py.databases import open_database
+
+_Row = TypeVar("_Row")
+
+
+async def _batches(rows: Iterable[_Row]) -> AsyncIterator[Sequence[_Row]]:
+    """Small batches of `rows` as they are now; others get their turn in between, as with a real database."""
+    stored = list(rows)
+    for start in range(0, len(stored), 2):
+        await asyncio.sleep(0)
+        yield stored[start : start + 2]
+
+
+class MemoryDatabase:
+    """A Database without a server; the suites that run against every driver keep it true."""
+
+    def __init__(self) -> None:
+        self.keys: dict[str, PeerKey] = {}
+        self.whitelist: dict[InfoHash, None] = {}
+        self.completed: dict[InfoHash, int] = {}
+        self.secrets: dict[str, bytes] = {}
+
+    def load_keys(self) -> AsyncIterator[Sequence[PeerKey]]:
+        return _batches(self.keys.values())
+
+    async def add_key(self, key: PeerKey) -> None:
+        await asyncio.sleep(0)
+        if key.key in self.keys:
+            raise DatabaseError("The Memory query was malformed: UNIQUE constraint failed: keys.key")
+        self.keys[key.key] = key
+
+    async def remove_key(self, key: str) -> None:
+        await asyncio.sleep(0)
+        if self.keys.pop(key, None) is None:
+            raise DatabaseError("Failed to remove record from Memory database, error-code: 0")
+
+    def load_whitelist(self) -> AsyncIterator[Sequence[InfoHash]]:
+        return _batches(self.whitelist)
+
+    async def add_to_whitelist(self, info_hash: InfoHash) -> None:
+        await asyncio.sleep(0)
+        self.whitelist[info_hash] = None
+
+    async def remove_from_whitelist(self, info_hash: InfoHash) -> None:
+        await asyncio.sleep(0)
+        self.whitelist.pop(info_hash, None)
+
+    def load_completed(self) -> AsyncIterator[Sequence[Completed]]:
+        return _batches(Completed(*row) for row in self.completed.items())
+
+    async def save_completed(self, rows: Sequence[Completed]) -> None:
+        await asyncio.sleep(0)
+        for info_hash, completed in rows:
+            self.completed[info_hash] = max(completed, self.completed.get(info_hash, 0))
+
+    async def load_secret(self, name: str, *, size: int) -> bytes:
+        await asyncio.sleep(0)
+        return self.secrets.setdefault(name, bytes(range(size)))
+
+
+@pytest.fixture
+def memory_database() -> Database:
+    return MemoryDatabase()
+
+
+@pytest.fixture
+def database_path(tmp_path: Path) -> Path:
+    """Where the `sqlite3` database of a test is."""
+    return tmp_path / "sqlite3.db"
+
+
+@pytest.fixture(params=["memory", "sqlite3"])
+async def database(request: pytest.FixtureRequest, database_path: Path) -> AsyncIterator[Database]:
+    """An empty database, of every kind in turn."""
+    if request.param == "memory":
+        yield MemoryDatabase()
+        return
+    async with open_database(request.param, str(database_path)) as opened:
+        yield opened

@@ -1,0 +1,59 @@
+"""What the core needs kept across restarts. Rows come in batches, so that a large table does not stop the
+loop.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import NamedTuple, Protocol
+
+from torrust_py.core.types import InfoHash
+
+
+class PeerKey(NamedTuple):
+    """An authentication key of a private tracker (BEP 27)."""
+
+    key: str
+    """32 ASCII letters and digits."""
+    valid_until: int | None
+    """Unix seconds; None is for ever."""
+
+
+class Completed(NamedTuple):
+    """How often a torrent was finished."""
+
+    info_hash: InfoHash
+    completed: int
+
+
+class KeyTable(Protocol):
+    def load_keys(self) -> AsyncIterator[Sequence[PeerKey]]:
+        """All keys, in batches. Raises DatabaseError, as every method here."""
+
+    async def add_key(self, key: PeerKey) -> None:
+        """Keep a new key. A key that is there already is an error."""
+
+    async def remove_key(self, key: str) -> None:
+        """Forget a key. A key that is not there is an error."""
+
+
+class WhitelistTable(Protocol):
+    def load_whitelist(self) -> AsyncIterator[Sequence[InfoHash]]:
+        """All allowed info hashes, in batches."""
+
+    async def add_to_whitelist(self, info_hash: InfoHash) -> None:
+        """Keep an allowed info hash; one that is there already is no error."""
+
+    async def remove_from_whitelist(self, info_hash: InfoHash) -> None:
+        """Forget an allowed info hash; one that is not there is no error."""
+
+
+class CompletedTable(Protocol):
+    def load_completed(self) -> AsyncIterator[Sequence[Completed]]:
+        """The completed counter of every torrent that has one, in batches."""
+
+    async def save_completed(self, rows: Sequence[Completed]) -> None:
+        """Keep these counters, absolute values, in one transaction; a higher value that is stored stays."""
+
+
+class Database(KeyTable, WhitelistTable, CompletedTable, Protocol):
+    async def load_secret(self, name: str, *, size: int) -> bytes:
+        """The secret of that name, `size` random bytes; made and kept when it is first asked for."""

@@ -1,0 +1,89 @@
+"""The info hashes that a listed tracker allows: a set in memory for requests, a table across restarts."""
+
+import asyncio
+from typing import Protocol, Self
+
+from torrust_py.core.database import WhitelistTable
+from torrust_py.core.types import InfoHash
+
+
+class Whitelist(Protocol):
+    """A set of info hashes; one of the four things that have a portable and a native form."""
+
+    def __contains__(self, info_hash: InfoHash, /) -> bool: ...
+
+    def __len__(self) -> int: ...
+
+    def add(self, info_hash: InfoHash, /) -> None: ...
+
+    def discard(self, info_hash: InfoHash, /) -> None: ...
+
+    def empty(self) -> Self:
+        """A new one of the same form that holds nothing."""
+
+    def take(self, other: Self, /) -> None:
+        """Hold what `other` holds, at once; `other` is not used afterwards."""
+
+
+class PortableWhitelist:
+    """A Python set."""
+
+    def __init__(self) -> None:
+        self._info_hashes: set[InfoHash] = set()
+
+    def __contains__(self, info_hash: InfoHash, /) -> bool:
+        return info_hash in self._info_hashes
+
+    def __len__(self) -> int:
+        return len(self._info_hashes)
+
+    def add(self, info_hash: InfoHash, /) -> None:
+        self._info_hashes.add(info_hash)
+
+    def discard(self, info_hash: InfoHash, /) -> None:
+        self._info_hashes.discard(info_hash)
+
+    def empty(self) -> Self:
+        return type(self)()
+
+    def take(self, other: Self, /) -> None:
+        self._info_hashes = other._info_hashes
+
+
+class ListedTorrents:
+    """The whitelist as an operator changes it: database first, so that a failure leaves memory as it was."""
+
+    def __init__(self, table: WhitelistTable, whitelist: Whitelist) -> None:
+        self._table = table
+        self._whitelist = whitelist
+        self._changing = asyncio.Lock()
+
+    async def add(self, info_hash: InfoHash) -> None:
+        """Allow `info_hash`, also across restarts. Raises DatabaseError."""
+        await asyncio.shield(self._add(info_hash))
+
+    async def remove(self, info_hash: InfoHash) -> None:
+        """No longer allow `info_hash`. Raises DatabaseError."""
+        await asyncio.shield(self._remove(info_hash))
+
+    async def load(self) -> None:
+        """Replace what memory holds by what the database holds; all of it or, on DatabaseError, nothing."""
+        await asyncio.shield(self._load())
+
+    async def _add(self, info_hash: InfoHash) -> None:
+        async with self._changing:
+            await self._table.add_to_whitelist(info_hash)
+            self._whitelist.add(info_hash)
+
+    async def _remove(self, info_hash: InfoHash) -> None:
+        async with self._changing:
+            await self._table.remove_from_whitelist(info_hash)
+            self._whitelist.discard(info_hash)
+
+    async def _load(self) -> None:
+        async with self._changing:
+            loaded = self._whitelist.empty()
+            async for rows in self._table.load_whitelist():
+                for info_hash in rows:
+                    loaded.add(info_hash)
+            self._whitelist.take(loaded)

@@ -1,0 +1,255 @@
+"""The database of the core in SQL: the same statements for every server.
+
+Each call is one transaction on a connection of its own, and has been committed when it returns.
+"""
+
+import asyncio
+import logging
+import secrets
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, TypeVar
+
+from sqlalchemy import Row, Table, delete, insert, select
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError, StatementError
+from sqlalchemy.exc import TimeoutError as NoFreeConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from torrust_py.core.database import Completed, PeerKey
+from torrust_py.core.errors import DatabaseError
+from torrust_py.core.keys import check_key
+from torrust_py.core.types import INFO_HASH_SIZE, InfoHash
+from torrust_py.databases.tables import KEYS, SECRETS, TORRENTS, WHITELIST, upsert
+
+_log = logging.getLogger("torrust_tracker::core::databases")
+
+_Value = TypeVar("_Value")
+
+_BATCH = 500
+"""Rows of a statement. They hold up the loop for some 3 ms; 1,000 rows took twice that."""
+
+_MAX_COMPLETED = 2**32 - 1
+"""What Torrust can hold."""
+
+_SQLITE_STATES = frozenset(
+    (
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_INTERRUPT,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_PROTOCOL,
+        sqlite3.SQLITE_NOTADB,
+    )
+)
+"""Primary result codes that say something of the file, and nothing of the statement."""
+
+
+class SqlDatabase:
+    """`server` is what error texts call it (`Sqlite3`). They are Torrust's, since API bodies contain them."""
+
+    def __init__(self, engine: AsyncEngine, *, server: str) -> None:
+        self._engine = engine
+        self._server = server
+        dialect = engine.dialect.name
+        self._add_to_whitelist = upsert(WHITELIST, unique="info_hash", dialect=dialect)
+        self._add_secret = upsert(SECRETS, unique="name", dialect=dialect)
+        self._save_completed = upsert(TORRENTS, unique="info_hash", highest="completed", dialect=dialect)
+        self._closed = False
+        self._running = 0
+        self._all_done = asyncio.Event()
+
+    async def close(self) -> None:
+        """Refuse further calls, and wait until those that are under way have ended."""
+        self._closed = True
+        if self._running:
+            await self._all_done.wait()
+
+    def load_keys(self) -> AsyncIterator[Sequence[PeerKey]]:
+        return self._load(KEYS, _peer_key)
+
+    async def add_key(self, key: PeerKey) -> None:
+        statement = insert(KEYS).execution_options(preserve_rowcount=True)
+        async with self._transaction() as connection:
+            result = await connection.execute(statement, key._asdict())
+            if result.rowcount != 1:
+                raise DatabaseError(f"Unable to insert record into {self._server} database")
+
+    async def remove_key(self, key: str) -> None:
+        async with self._transaction() as connection:
+            result = await connection.execute(delete(KEYS).where(KEYS.c.key == key))
+            if result.rowcount != 1:
+                raise DatabaseError(
+                    f"Failed to remove record from {self._server} database, error-code: {result.rowcount}"
+                )
+
+    def load_whitelist(self) -> AsyncIterator[Sequence[InfoHash]]:
+        return self._load(WHITELIST, _info_hash)
+
+    async def add_to_whitelist(self, info_hash: InfoHash) -> None:
+        async with self._transaction() as connection:
+            await connection.execute(self._add_to_whitelist, {"info_hash": info_hash.hex()})
+
+    async def remove_from_whitelist(self, info_hash: InfoHash) -> None:
+        # Rows that somebody wrote in upper case are read, so they must go too.
+        spellings = (info_hash.hex(), info_hash.hex().upper())
+        async with self._transaction() as connection:
+            await connection.execute(delete(WHITELIST).where(WHITELIST.c.info_hash.in_(spellings)))
+
+    def load_completed(self) -> AsyncIterator[Sequence[Completed]]:
+        return self._load(TORRENTS, _completed)
+
+    async def save_completed(self, rows: Sequence[Completed]) -> None:
+        async with self._transaction() as connection:
+            for start in range(0, len(rows), _BATCH):
+                await connection.execute(
+                    self._save_completed,
+                    [
+                        {"info_hash": info_hash.hex(), "completed": completed}
+                        for info_hash, completed in rows[start : start + _BATCH]
+                    ],
+                )
+
+    async def load_secret(self, name: str, *, size: int) -> bytes:
+        async with self._transaction() as connection:
+            # First the insert, then the read: who comes second, also in another process, reads the first's.
+            await connection.execute(self._add_secret, {"name": name, "value": secrets.token_hex(size)})
+            stored = await connection.scalar(select(SECRETS.c.value).where(SECRETS.c.name == name))
+        return _secret(name, stored, size=size)
+
+    async def _load(self, table: Table, parse: Callable[..., _Value]) -> AsyncIterator[list[_Value]]:
+        """The rows of `table`, in the order of their ids; `parse` gets a row's values without the id.
+
+        Rows for which it raises ValueError are left out, with a warning at the end.
+        """
+        left_out = 0
+        first = ""
+        last_id: int | None = None
+        is_last = False
+        while not is_last:
+            rows = await self._page(table, after=last_id)
+            is_last = len(rows) < _BATCH  # not "is empty": rows that are added meanwhile would prolong it
+            batch: list[_Value] = []
+            for row in rows:
+                last_id, values = row[0], row[1:]
+                try:
+                    batch.append(parse(*values))
+                except ValueError as error:
+                    left_out += 1
+                    first = first or f"id {last_id}, {error}"
+            yield batch
+        if left_out:
+            _log.warning("Left out %d malformed rows of table %s; the first: %s", left_out, table.name, first)
+
+    async def _page(self, table: Table, *, after: int | None) -> Sequence[Row[Any]]:  # Any: values as stored
+        # A connection for each page and none in between: no snapshot stays open, and changes get their turn.
+        statement = select(table).order_by(table.c.id).limit(_BATCH)
+        if after is not None:
+            statement = statement.where(table.c.id > after)
+        async with self._transaction() as connection:
+            return (await connection.execute(statement)).all()
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[AsyncConnection]:
+        """Committed when left, rolled back on an error. Raises DatabaseError for what the server reports."""
+        with self._counted(), self._reported():
+            async with self._engine.begin() as connection:
+                yield connection
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        if self._closed:
+            raise _not_connected(self._server, "it has been closed")
+        self._running += 1
+        try:
+            yield
+        finally:
+            self._running -= 1
+            if self._closed and not self._running:
+                self._all_done.set()
+
+    @contextmanager
+    def _reported(self) -> Iterator[None]:
+        try:
+            yield
+        except NoFreeConnection as error:
+            raise _not_connected(self._server, "all connections are busy") from error
+        except (SQLAlchemyError, OverflowError) as error:  # the latter: an integer of more than 64 bits
+            reason = plain_reason(error)
+            if _is_state(error):
+                raise _not_connected(self._server, reason) from error
+            raise DatabaseError(f"The {self._server} query was malformed: {reason}") from error
+
+
+def plain_reason(error: Exception) -> str:
+    """The driver's own words, in one line, without the statement and its values."""
+    cause = error.orig if isinstance(error, StatementError) and error.orig is not None else error
+    return " ".join(str(cause.args[0] if cause.args else cause).split())
+
+
+def sqlite_code(error: Exception) -> int | None:
+    """The primary result code of an error of SQLite; None if another part of the stack raised it."""
+    cause = error.orig if isinstance(error, StatementError) else error
+    code: int | None = getattr(cause, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF
+
+
+def _is_state(error: Exception) -> bool:
+    """Whether the server cannot do it now (away, locked, full), rather than this statement be wrong."""
+    code = sqlite_code(error)
+    if code is not None:
+        return code in _SQLITE_STATES
+    return isinstance(error, OperationalError | InterfaceError)
+
+
+def _not_connected(server: str, reason: str) -> DatabaseError:
+    return DatabaseError(f"Failed to connect to {server} database: {reason}")
+
+
+def _peer_key(key: object, valid_until: object) -> PeerKey:
+    # The texts do not show the key: what is malformed may be most of one that is in use.
+    if not isinstance(key, str):
+        raise ValueError("its key is no text")
+    check_key(key)
+    if not (valid_until is None or isinstance(valid_until, int)):
+        raise ValueError(f"its valid_until is {valid_until!a:.60}")
+    return PeerKey(key, valid_until)
+
+
+def _info_hash(stored: object) -> InfoHash:
+    info_hash = _from_hexadecimal(stored, size=INFO_HASH_SIZE)
+    if info_hash is None:
+        raise ValueError(f"its info_hash is {stored!a:.60}")
+    return InfoHash(info_hash)
+
+
+def _completed(info_hash: object, completed: object) -> Completed:
+    if not (isinstance(completed, int) and 0 <= completed <= _MAX_COMPLETED):
+        raise ValueError(f"its completed is {completed!a:.60}")
+    return Completed(_info_hash(info_hash), completed)
+
+
+def _secret(name: str, stored: object, *, size: int) -> bytes:
+    secret = _from_hexadecimal(stored, size=size)
+    if secret is None:
+        raise DatabaseError(
+            f"the database's table secrets holds no {size} bytes in hexadecimal under the name {name}; "
+            "delete that row to have them made anew"
+        )
+    return secret
+
+
+def _from_hexadecimal(stored: object, *, size: int) -> bytes | None:
+    """`size` bytes, or None if it is not their digits in either case. (`fromhex` also skips white space.)"""
+    if not isinstance(stored, str) or len(stored) != 2 * size:
+        return None
+    try:
+        raw = bytes.fromhex(stored)
+    except ValueError:
+        return None
+    return raw if len(raw) == size else None

@@ -1,0 +1,109 @@
+"""The tables: three as Torrust makes them, so that either tracker opens the other's database, and `secrets`.
+
+Columns have the types of Torrust's schema for each server; the size of a text only counts outside SQLite.
+"""
+
+from sqlalchemy import BigInteger, Column, Insert, Integer, MetaData, String, Table, Text, func, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.schema import CreateTable
+
+_METADATA = MetaData()
+
+
+def _id() -> Column[int]:
+    # Nullable, or SQLite's column gets a NOT NULL that Torrust's does not have; the primary key implies it.
+    return Column("id", Integer, primary_key=True, nullable=True)
+
+
+def _text(name: str, size: int) -> Column[str]:
+    kind = String(size).with_variant(Text(), "sqlite")
+    return Column(name, kind, nullable=False, unique=True)
+
+
+WHITELIST = Table(
+    "whitelist",
+    _METADATA,
+    _id(),
+    _text("info_hash", 40),  # hexadecimal
+    sqlite_autoincrement=True,
+)
+
+TORRENTS = Table(
+    "torrents",
+    _METADATA,
+    _id(),
+    _text("info_hash", 40),
+    Column("completed", Integer, server_default=text("0"), nullable=False),
+    sqlite_autoincrement=True,
+)
+
+KEYS = Table(
+    "keys",
+    _METADATA,
+    _id(),
+    _text("key", 32),
+    # Unix seconds, NULL for ever. 64 bits: 32 of them end in January 2038.
+    Column("valid_until", BigInteger().with_variant(Integer(), "sqlite")),
+    sqlite_autoincrement=True,
+)
+
+SECRETS = Table(
+    "secrets",
+    _METADATA,
+    Column("name", String(64).with_variant(Text(), "sqlite"), primary_key=True),
+    # Hexadecimal: binary columns have another type on each server, and cannot be read in a shell.
+    Column("value", String(255).with_variant(Text(), "sqlite"), nullable=False),
+)
+
+
+async def create_tables(connection: AsyncConnection) -> None:
+    """Make the tables that are missing, and leave the others as they are."""
+    for table in _METADATA.sorted_tables:
+        await connection.execute(CreateTable(table, if_not_exists=True))
+
+
+def upsert(table: Table, *, unique: str, highest: str | None = None, dialect: str) -> Insert:
+    """An insert that keeps a row with the same `unique`, except that its `highest` rises to the new value.
+
+    `dialect` is SQLAlchemy's name of the server: `sqlite`, `mysql`, `mariadb` or `postgresql`.
+    """
+    match dialect:
+        case "sqlite":
+            return _sqlite_upsert(table, unique, highest)
+        case "postgresql":
+            return _postgresql_upsert(table, unique, highest)
+        case _:
+            return _mysql_upsert(table, unique, highest)
+
+
+# Each dialect takes 15 to 90 ms to import, and a process needs one of them: hence the late imports.
+
+
+def _sqlite_upsert(table: Table, unique: str, highest: str | None) -> Insert:
+    from sqlalchemy.dialects import sqlite
+
+    insert = sqlite.insert(table)
+    if highest is None:
+        return insert.on_conflict_do_nothing(index_elements=[unique])
+    higher = func.max(table.c[highest], insert.excluded[highest])
+    return insert.on_conflict_do_update(index_elements=[unique], set_={highest: higher})
+
+
+def _postgresql_upsert(table: Table, unique: str, highest: str | None) -> Insert:
+    from sqlalchemy.dialects import postgresql
+
+    insert = postgresql.insert(table)
+    if highest is None:
+        return insert.on_conflict_do_nothing(index_elements=[unique])
+    higher = func.greatest(table.c[highest], insert.excluded[highest])
+    return insert.on_conflict_do_update(index_elements=[unique], set_={highest: higher})
+
+
+def _mysql_upsert(table: Table, unique: str, highest: str | None) -> Insert:
+    from sqlalchemy.dialects import mysql
+
+    insert = mysql.insert(table)
+    if highest is None:
+        return insert.on_duplicate_key_update({unique: table.c[unique]})
+    higher = func.greatest(table.c[highest], insert.inserted[highest])
+    return insert.on_duplicate_key_update({highest: higher})
