@@ -1,0 +1,261 @@
+"""What the REST API and the health check API share: aiohttp on a bound socket, and a request's way to the
+handler of its path.
+
+aiohttp's router is not used: it compares decoded paths, decodes leniently, and lets a parameter answer where
+a fixed segment has no such method. Here a path is compared as it was sent; its last segment may be a value.
+"""
+
+import asyncio
+import logging
+import re
+import socket
+import ssl
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import NamedTuple
+from urllib.parse import unquote_to_bytes
+
+from aiohttp import web
+from aiohttp.http import HttpProcessingError
+from aiohttp.typedefs import Handler as AiohttpHandler
+
+MAX_BODY = 64 * 1024
+"""Bytes of a request's body; a longer one is refused with 413."""
+
+BODY_TIMEOUT = 5.0
+"""Seconds until a body must be there; then 408. (aiohttp would wait for ever, also after a broken chunk.)"""
+
+_COMPRESSED_FROM = 32  # bytes; shorter bodies would grow
+_KEEPALIVE = 75  # seconds that an idle connection stays open: more than a proxy's 60
+_TOO_LONG = "Failed to buffer the request body: length limit exceeded"
+_INTERNAL_ERROR = 'Unhandled rejection: Err { reason: "internal server error" }'
+
+_aiohttp_log = logging.getLogger("aiohttp.server")
+
+
+class CallError(Exception):
+    """Ends a call with this status; the text is its body."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class Call(NamedTuple):
+    """A request as its handler sees it."""
+
+    request: web.Request
+    path: str
+    """As it was sent."""
+    query: list[tuple[str, str]]
+    value: str = ""
+    """What stands in the place of the route's `{name}`, decoded."""
+
+
+Handler = Callable[[Call], Awaitable[web.StreamResponse]]
+Routes = Mapping[str, Mapping[str, Handler]]
+"""The methods of each path, in the order of the header `Allow`; GET answers HEAD, too. The last segment of a
+path may be a `{name}`: any one segment that no other path has there.
+"""
+
+
+@asynccontextmanager
+async def serve(
+    application: web.Application, listener: socket.socket, *, tls: ssl.SSLContext | None = None, grace: float
+) -> AsyncIterator[None]:
+    """Answer at a bound socket, which is closed at the end.
+
+    At the end nothing new is accepted; running requests have `grace` seconds.
+    """
+    _aiohttp_log.addFilter(_is_about_http)
+    runner = web.AppRunner(
+        application,
+        access_log=None,
+        keepalive_timeout=_KEEPALIVE,
+        auto_decompress=False,
+        shutdown_timeout=grace / 2,  # aiohttp waits this long twice
+    )
+    await runner.setup()
+    try:
+        await web.SockSite(runner, listener, ssl_context=tls).start()
+        yield
+    finally:
+        await runner.cleanup()
+
+
+def application(
+    routes: Routes,
+    *,
+    log: logging.Logger,
+    admit: Callable[[Call], None] = lambda call: None,
+    secret_path: str = "",
+) -> web.Application:
+    """An application that answers these routes.
+
+    `admit` sees every call, also those of no route; it may raise CallError. What follows `secret_path` in a
+    path is kept out of the log, as is the value of `token` in a query.
+    """
+    dispatcher = _Dispatcher(routes, log=log, admit=admit, secret_path=secret_path)
+
+    @web.middleware
+    async def answer(request: web.Request, handler: AiohttpHandler) -> web.StreamResponse:
+        return await dispatcher.answer(request)
+
+    made = web.Application(middlewares=[answer], client_max_size=MAX_BODY)
+    made.on_response_prepare.append(_complete_headers)
+    return made
+
+
+def negotiate_compression(request: web.Request, response: web.StreamResponse) -> None:
+    """Compress the body as the client prefers: gzip, deflate or not at all."""
+    response.headers["Vary"] = "accept-encoding"
+    coding = _preferred_coding(",".join(request.headers.getall("Accept-Encoding", [])))
+    if coding is not web.ContentCoding.identity and request.method != "HEAD":
+        response.enable_compression(coding)
+
+
+async def read_body(request: web.Request) -> bytes:
+    """Raises CallError if it is too long, or does not come."""
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT):
+            return await request.read()
+    except TimeoutError as error:
+        raise CallError(HTTPStatus.REQUEST_TIMEOUT, "") from error
+    except web.HTTPRequestEntityTooLarge as error:
+        raise CallError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _TOO_LONG) from error
+    except (web.RequestPayloadError, ConnectionError) as error:
+        raise CallError(HTTPStatus.BAD_REQUEST, "Failed to buffer the request body") from error
+
+
+class _Dispatcher:
+    def __init__(
+        self, routes: Routes, *, log: logging.Logger, admit: Callable[[Call], None], secret_path: str
+    ) -> None:
+        self._fixed = {path: methods for path, methods in routes.items() if not path.endswith("}")}
+        self._with_value = {
+            path.rpartition("/")[0]: (path.rpartition("/{")[2][:-1], methods)
+            for path, methods in routes.items()
+            if path.endswith("}")
+        }
+        self._log = log
+        self._admit = admit
+        self._secret_path = secret_path
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        response = await self._response(request)
+        if isinstance(response, web.Response) and (response.content_length or 0) >= _COMPRESSED_FROM:
+            negotiate_compression(request, response)
+        if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            self._log.error(
+                "response failed method=%s uri=%s status=%s",
+                request.method,
+                self._loggable_uri(request),
+                response.status,
+            )
+        elif self._log.isEnabledFor(logging.DEBUG):
+            self._log.debug("%s %s: %s", request.method, self._loggable_uri(request), response.status)
+        return response
+
+    async def _response(self, request: web.Request) -> web.StreamResponse:
+        try:
+            return await self._call(request)
+        except CallError as error:
+            return web.Response(status=error.status, text=str(error) or None)
+        except Exception:
+            self._log.exception("%s %s", request.method, self._loggable_uri(request))
+            if request.writer.output_size and request.transport is not None:
+                request.transport.abort()  # half a body is sent: only a broken connection tells the client
+            return web.Response(status=HTTPStatus.INTERNAL_SERVER_ERROR, text=_INTERNAL_ERROR)
+
+    async def _call(self, request: web.Request) -> web.StreamResponse:
+        url = request.rel_url
+        call = Call(request, url.raw_path, parse_query(url.raw_query_string))
+        self._admit(call)
+        if (request.content_length or 0) > MAX_BODY:
+            raise CallError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _TOO_LONG)
+        name, value, methods = self._find(call.path)
+        if not methods:
+            return web.Response(status=HTTPStatus.NOT_FOUND)
+        handler = methods.get("GET" if request.method == "HEAD" else request.method)
+        if handler is None:
+            allow = ",".join("GET,HEAD" if method == "GET" else method for method in methods)
+            return web.Response(status=HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": allow})
+        return await handler(call._replace(value=_path_value(name, value)))
+
+    def _find(self, path: str) -> tuple[str, bytes, Mapping[str, Handler]]:
+        """Name and value of the path's last segment, and the methods; no methods where there is no route."""
+        if path in self._fixed:
+            return "", b"", self._fixed[path]
+        prefix, _, last = path.rpartition("/")
+        value = _decoded(last)
+        name, methods = self._with_value.get(prefix, ("", {}))
+        return name, value, methods if value.strip() else {}
+
+    def _loggable_uri(self, request: web.Request) -> str:
+        path, query = request.rel_url.raw_path, request.rel_url.raw_query_string
+        if self._secret_path and path.startswith(self._secret_path):
+            path = f"{self._secret_path}***"
+        parts = (
+            "token=***" if _decoded(part.partition("=")[0]) == b"token" else part for part in query.split("&")
+        )
+        uri = f"{path}?{'&'.join(parts)}" if query else path
+        return uri.encode("ascii", "backslashreplace").decode()
+
+
+def parse_query(query: str) -> list[tuple[str, str]]:
+    """Names and values of a form-encoded query (WHATWG URL); bytes that are not UTF-8 become U+FFFD."""
+    pairs = (part.replace("+", " ").partition("=") for part in query.split("&") if part)
+    return [(_lenient(name), _lenient(value)) for name, _, value in pairs]
+
+
+def _lenient(raw: str) -> str:
+    return _decoded(raw).decode("utf-8", "replace")
+
+
+def _decoded(raw: str) -> bytes:
+    return unquote_to_bytes(raw.encode("utf-8", "surrogateescape"))  # how aiohttp keeps bytes above 127
+
+
+def _path_value(name: str, value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError as error:
+        raise CallError(HTTPStatus.BAD_REQUEST, f"Invalid URL: Invalid UTF-8 in `{name}`") from error
+
+
+_CODINGS = {  # among equals, the later
+    "identity": web.ContentCoding.identity,
+    "deflate": web.ContentCoding.deflate,
+    "x-gzip": web.ContentCoding.gzip,
+    "gzip": web.ContentCoding.gzip,
+}
+_RANKS = {name: rank for rank, name in enumerate(_CODINGS)}
+_ACCEPTED = re.compile(r"\s*([a-z-]+)\s*(?:;\s*q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)\s*)?", re.ASCII)
+
+
+def _preferred_coding(accepted: str) -> web.ContentCoding:
+    """What the value of `Accept-Encoding` asks for (RFC 9110, 12.5.3); what it does not name is not used."""
+    matches = (_ACCEPTED.fullmatch(part) for part in accepted.lower().split(","))
+    offers = [
+        (float(match[2] or 1), _RANKS[match[1]], match[1])
+        for match in matches
+        if match and match[1] in _RANKS
+    ]
+    quality, _, name = max(offers, default=(0.0, 0, "identity"))
+    return _CODINGS[name] if quality > 0 else web.ContentCoding.identity
+
+
+async def _complete_headers(request: web.Request, response: web.StreamResponse) -> None:
+    response.headers.pop("Server", None)
+    request_id = request.headers.get("x-request-id")
+    if request_id is None or not (request_id.isascii() and request_id.isprintable()):
+        request_id = str(uuid.uuid4())
+    response.headers["x-request-id"] = request_id
+
+
+def _is_about_http(record: logging.LogRecord) -> bool:
+    """False for what is no HTTP: anybody can send that, and aiohttp quotes it with a traceback."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, HttpProcessingError)
