@@ -1,19 +1,14 @@
 import asyncio
-import datetime
 import json
 import logging
 import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import aiohttp
 import pytest
 from aiohttp import web
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from torrust_py import health
 from torrust_py.health import HealthError, ServiceCheck, health_application, http_check
@@ -153,24 +148,6 @@ def service() -> web.Application:
     return application(routes, log=logging.getLogger("tests.health"))
 
 
-@pytest.fixture(scope="module")
-def tls(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
-    """A certificate that nobody vouches for, of another host."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "tracker.example")])
-    now = datetime.datetime.now(datetime.UTC)
-    day = datetime.timedelta(days=1)
-    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now - day, now + day)
-    certificate = builder.sign(key, hashes.SHA256())
-    pem = serialization.Encoding.PEM
-    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    path: Path = tmp_path_factory.mktemp("tls") / "both.pem"
-    path.write_bytes(private + certificate.public_bytes(pem))
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(path)
-    return context
-
-
 @pytest.mark.parametrize(
     ("path", "heard"), [("/health_check", "200 OK"), ("/teapot", "418 I'm a Teapot"), ("/moved", "302 Found")]
 )
@@ -179,8 +156,8 @@ async def test_any_http_response_is_a_sign_of_life(path: str, heard: str) -> Non
         assert await http_check(url + path) == heard
 
 
-async def test_a_certificate_is_not_verified(tls: ssl.SSLContext) -> None:
-    async with served(service(), tls=tls) as url:
+async def test_a_certificate_is_not_verified(server_tls: ssl.SSLContext) -> None:
+    async with served(service(), tls=server_tls) as url:
         assert url.startswith("https://")
         assert await http_check(f"{url}/health_check") == "200 OK"
 

@@ -1,5 +1,4 @@
 import asyncio
-import datetime
 import gzip
 import logging
 import re
@@ -9,15 +8,11 @@ import uuid
 import zlib
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 import uvloop
 from aiohttp import web
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -116,29 +111,6 @@ def get(path: str, *headers: str) -> bytes:
 # --- serving
 
 
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """A server's context and a client's that trusts it."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(hours=1))
-        .sign(key, hashes.SHA256())
-    )
-    path: Path = tmp_path_factory.mktemp("tls") / "both.pem"
-    pem = serialization.Encoding.PEM
-    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    path.write_bytes(private + certificate.public_bytes(pem))
-    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    server.load_cert_chain(path)
-    client = ssl.create_default_context(cafile=path)
-    client.check_hostname = False
-    return server, client
-
-
 def run(loop: Callable[[], asyncio.AbstractEventLoop], main: Coroutine[None, None, None]) -> None:
     with asyncio.Runner(loop_factory=loop) as runner:
         runner.run(main)
@@ -146,8 +118,11 @@ def run(loop: Callable[[], asyncio.AbstractEventLoop], main: Coroutine[None, Non
 
 @pytest.mark.parametrize("encrypted", [False, True])
 @pytest.mark.parametrize("loop", LOOPS)
-def test_a_connection_serves_many_requests_and_ends_with_the_context(loop, encrypted, certificates) -> None:
-    server_tls, client_tls = certificates if encrypted else (None, None)
+def test_a_connection_serves_many_requests_and_ends_with_the_context(
+    loop, encrypted, server_tls, client_tls
+) -> None:
+    if not encrypted:
+        server_tls = client_tls = None
 
     async def main() -> None:
         async with served(tls=server_tls) as address:

@@ -1,0 +1,654 @@
+"""The peers of each info hash, and which of them to hand out.
+
+A peer is its endpoint. A swarm has one half per address family; a half keeps its peers side by side, leechers
+before seeders, so that the peers of a response are copied as they stand and either role is a range:
+
+    endpoints   6 or 18 bytes each, in wire order
+    seen        32 bits each: whole seconds of the last announce << 1 | is a seeder
+    details     46 bytes each: 20 peer id   8 uploaded   8 downloaded   8 left   2 event << 10 | milliseconds
+
+A peer that leaves is overwritten by the last of its range. Counts are kept, never counted by a walk. Time is
+milliseconds from an origin that lies before the start.
+"""
+
+import random
+from array import array
+from collections.abc import Callable, Iterable, Iterator
+from struct import Struct
+from typing import NamedTuple, Protocol
+
+from torrust_py.core.database import Completed
+from torrust_py.core.types import (
+    ENDPOINT_SIZE_IPV4,
+    ENDPOINT_SIZE_IPV6,
+    NO_SWARM,
+    PEER_ID_SIZE,
+    AnnounceEvent,
+    Endpoint,
+    Families,
+    InfoHash,
+    Peer,
+    PeerId,
+    SwarmCounts,
+    SwarmPeer,
+    SwarmView,
+)
+
+
+class Limits(NamedTuple):
+    """How much is remembered; 0 is no limit."""
+
+    max_torrents: int = 0
+    max_peers: int = 0
+    max_peers_per_torrent: int = 0
+    """Of both families together."""
+
+
+class Retention(NamedTuple):
+    """How long what is remembered."""
+
+    max_peer_timeout: int = 900
+    """Seconds without an announce after which a peer goes."""
+    remove_peerless: bool = True
+    """The expiry pass also drops torrents without peers."""
+    keep_completed: bool = False
+    """Completed counters outlive the process: their changes are noted, and torrents that have one are not
+    dropped.
+    """
+
+
+class Totals(NamedTuple):
+    """Sums over all swarms."""
+
+    torrents: int
+    seeders: int
+    completed: int
+    leechers: int
+
+
+class Pressure(NamedTuple):
+    """How often the limits were felt since the start."""
+
+    replaced_peers: int
+    """A new peer took the place of a random one of its swarm."""
+    evicted_torrents: int
+    """A new torrent took the place of one that only a single announce had touched."""
+    unstored: int
+    """An announce was answered, but its new torrent found no room."""
+
+
+class Swarms(Protocol):
+    """The swarm store; one of the four things that have a portable and a native form.
+
+    Its iterators do a bounded piece of work per step (about a millisecond), so that the loop can turn in
+    between; what changes between two steps may or may not be seen, and may be seen twice.
+    """
+
+    def announce(
+        self, info_hash: InfoHash, peer: Peer, *, num_want: int, families: Families, now_ms: int
+    ) -> SwarmView:
+        """Apply an announce and choose up to `num_want` other peers of `families`.
+
+        Both families share `num_want`: each gets at least half of it, rounded down, if both have enough, and
+        what the other leaves. A peer that stops gets none. A peer of port 0 is answered, but not kept.
+        """
+
+    def scrape(self, info_hash: InfoHash, /) -> SwarmCounts: ...
+
+    def peer_ids(self, info_hash: InfoHash, endpoints: bytes, *, size: int) -> list[PeerId]:
+        """The ids of peers that an announce has just chosen; `endpoints` holds one every `size` bytes."""
+
+    def __contains__(self, info_hash: InfoHash, /) -> bool: ...
+
+    def totals(self) -> Totals: ...
+
+    def pressure(self) -> Pressure: ...
+
+    def expire(self, now_ms: int, *, work: int) -> bool:
+        """Go on with the expiry pass until about `work` torrents and peers were looked at.
+
+        A peer goes when its timeout has fully passed. True if the pass has ended; the next call begins
+        another.
+        """
+
+    def torrents(self) -> Iterator[list[InfoHash]]:
+        """Every info hash, in no order, in steps."""
+
+    def peers(self, info_hash: InfoHash, /) -> Iterator[list[SwarmPeer]]:
+        """Every peer of a swarm, in no order, in steps."""
+
+    def take_completed(self) -> list[Completed]:
+        """The completed counters that changed since this was last asked (absolute values)."""
+
+    def restore(self, rows: Iterable[Completed], /) -> int:
+        """Make torrents without peers that have these completed counters; how many found room.
+
+        Of several counters of one torrent the highest counts.
+        """
+
+
+RUNS = 8
+"""A choice takes its peers as this many runs of neighbours."""
+
+_INDEXED_FROM = 25  # from so many peers on, a dictionary finds an endpoint; below, a search of the bytes
+_PEERS_A_STEP = 256
+_TORRENTS_A_STEP = 4096
+_EVICTION_SAMPLE = 16
+_DETAILS = Struct("<20sqqqH")
+_EVENTS = tuple(AnnounceEvent)
+
+Random = Callable[[], float]
+"""Uniform in [0, 1), as `random.random`."""
+
+
+class PortableSwarms:
+    """Pure Python, the readable reference."""
+
+    def __init__(
+        self,
+        *,
+        limits: Limits = Limits(),  # noqa: B008 (immutable)
+        retention: Retention = Retention(),  # noqa: B008 (immutable)
+        random: Random = random.random,
+    ) -> None:
+        self._limits = limits
+        self._retention = retention
+        self._random = random
+        self._swarms: dict[InfoHash, _Swarm] = {}
+        self._table: list[_Swarm] = []  # the same, by position: to pick one at random, and to walk in steps
+        self._seeders = 0
+        self._leechers = 0
+        self._completed = 0
+        self._changed: dict[InfoHash, int] = {}
+        self._replaced_peers = 0
+        self._evicted_torrents = 0
+        self._unstored = 0
+        self._oldest = 0  # the second in which a peer must have been seen to stay
+        self._expiry: Iterator[int] = self._expiry_pass()
+
+    def announce(
+        self, info_hash: InfoHash, peer: Peer, *, num_want: int, families: Families, now_ms: int
+    ) -> SwarmView:
+        swarm = self._swarms.get(info_hash)
+        if swarm is not None and swarm.announces < 2:
+            swarm.announces += 1
+        if peer.event is AnnounceEvent.STOPPED:
+            return self._stop(swarm, peer.endpoint)
+        position = -1
+        if not peer.endpoint.endswith(b"\0\0"):
+            swarm, position = self._keep(swarm, info_hash, peer, now_ms)
+        if swarm is None:
+            return _NOBODY
+        return swarm.view(peer, position, num_want=num_want, families=families, random=self._random)
+
+    def scrape(self, info_hash: InfoHash, /) -> SwarmCounts:
+        swarm = self._swarms.get(info_hash)
+        if swarm is None:
+            return NO_SWARM
+        return SwarmCounts(seeders=swarm.seeders, completed=swarm.completed, leechers=swarm.leechers)
+
+    def peer_ids(self, info_hash: InfoHash, endpoints: bytes, *, size: int) -> list[PeerId]:
+        half = self._swarms[info_hash].halves[size == ENDPOINT_SIZE_IPV6] if endpoints else None
+        if half is None:
+            return []
+        positions = (half.find(Endpoint(endpoints[at : at + size])) for at in range(0, len(endpoints), size))
+        return [half.peer_id(position) for position in positions]
+
+    def __contains__(self, info_hash: InfoHash, /) -> bool:
+        return info_hash in self._swarms
+
+    def totals(self) -> Totals:
+        return Totals(len(self._table), self._seeders, self._completed, self._leechers)
+
+    def pressure(self) -> Pressure:
+        return Pressure(self._replaced_peers, self._evicted_torrents, self._unstored)
+
+    def expire(self, now_ms: int, *, work: int) -> bool:
+        self._oldest = now_ms // 1000 - self._retention.max_peer_timeout
+        while work > 0:
+            done = next(self._expiry, 0)
+            if done == 0:
+                self._expiry = self._expiry_pass()
+                return True
+            work -= done
+        return False
+
+    def torrents(self) -> Iterator[list[InfoHash]]:
+        last = len(self._table)
+        while last > 0:
+            first = max(0, last - _TORRENTS_A_STEP)
+            yield [swarm.info_hash for swarm in self._table[first:last]]
+            last = min(first, len(self._table))
+
+    def peers(self, info_hash: InfoHash, /) -> Iterator[list[SwarmPeer]]:
+        swarm = self._swarms.get(info_hash)
+        for half in swarm.halves if swarm is not None else ():
+            if half is not None:
+                yield from half.steps()
+
+    def take_completed(self) -> list[Completed]:
+        changed, self._changed = self._changed, {}
+        return [Completed(info_hash, completed) for info_hash, completed in changed.items()]
+
+    def restore(self, rows: Iterable[Completed], /) -> int:
+        restored = 0
+        for info_hash, completed in rows:
+            swarm = self._swarms.get(info_hash)
+            if swarm is None:
+                if self._has_no_room_for_torrents():
+                    continue
+                swarm = self._new(info_hash)
+                restored += 1
+            swarm.announces = 2  # it has a past, so it is not what an eviction looks for
+            self._completed += max(0, completed - swarm.completed)
+            swarm.completed = max(completed, swarm.completed)
+        return restored
+
+    # --- one announce
+
+    def _stop(self, swarm: "_Swarm | None", endpoint: Endpoint) -> SwarmView:
+        if swarm is None:
+            return _NOBODY
+        half = swarm.halves[len(endpoint) == ENDPOINT_SIZE_IPV6]
+        position = half.find(endpoint) if half is not None else -1
+        if half is not None and position >= 0:
+            self._drop_peer(half, position)
+        return SwarmView(swarm.seeders, swarm.leechers, b"", b"")
+
+    def _keep(
+        self, swarm: "_Swarm | None", info_hash: InfoHash, peer: Peer, now_ms: int
+    ) -> "tuple[_Swarm | None, int]":
+        """Put the peer into the swarm; where it stands then, or -1 if there is no room for it."""
+        half = swarm.halves[len(peer.endpoint) == ENDPOINT_SIZE_IPV6] if swarm is not None else None
+        position = half.find(peer.endpoint) if half is not None else -1
+        if swarm is not None and half is not None and position >= 0:
+            return swarm, self._update(swarm, half, position, peer, now_ms)
+        if swarm is None or swarm.peers == 0:
+            if not self._make_room():
+                self._unstored += 1
+                return swarm, -1
+        elif self._is_full(swarm):
+            self._replace_one(swarm, peer.endpoint)
+        if swarm is None:
+            swarm = self._new(info_hash)
+        position = swarm.half(len(peer.endpoint)).add(peer, now_ms)
+        self._count(leechers=peer.left != 0, seeders=peer.left == 0)
+        return swarm, position
+
+    def _update(self, swarm: "_Swarm", half: "_Half", position: int, peer: Peer, now_ms: int) -> int:
+        if peer.event is AnnounceEvent.COMPLETED and half.event(position) is not AnnounceEvent.COMPLETED:
+            swarm.completed += 1
+            self._completed += 1
+            if self._retention.keep_completed:
+                self._changed[swarm.info_hash] = swarm.completed
+        before = half.leechers
+        position = half.update(position, peer, now_ms)
+        self._count(leechers=half.leechers - before, seeders=before - half.leechers)
+        return position
+
+    def _count(self, *, leechers: int, seeders: int) -> None:
+        self._leechers += leechers
+        self._seeders += seeders
+
+    def _drop_peer(self, half: "_Half", position: int) -> None:
+        leecher = position < half.leechers
+        half.remove(position)
+        self._count(leechers=-leecher, seeders=leecher - 1)
+
+    # --- torrents
+
+    def _new(self, info_hash: InfoHash) -> "_Swarm":
+        swarm = _Swarm(info_hash, len(self._table))
+        self._table.append(swarm)
+        try:
+            self._swarms[info_hash] = swarm
+        except MemoryError:
+            self._table.pop()  # in both or in neither: whoever drops it takes it out of both
+            raise
+        return swarm
+
+    def _drop_torrent(self, swarm: "_Swarm") -> None:
+        self._count(leechers=-swarm.leechers, seeders=-swarm.seeders)
+        self._completed -= swarm.completed
+        del self._swarms[swarm.info_hash]
+        last = self._table.pop()
+        if last is not swarm:
+            last.position = swarm.position
+            self._table[last.position] = last
+
+    def _expiry_pass(self) -> Iterator[int]:
+        """Look at all that there is, in steps; yields the work of each.
+
+        Downwards, since what leaves is overwritten by the last, which was looked at before.
+        """
+        unvisited = len(self._table)
+        while unvisited > 0:
+            swarm = self._table[unvisited - 1]
+            for half in swarm.halves:
+                if half is not None:
+                    yield from self._expire_peers(half)
+            if self._is_forgotten(swarm):
+                self._drop_torrent(swarm)
+            yield 1
+            unvisited = min(unvisited - 1, len(self._table))
+
+    def _expire_peers(self, half: "_Half") -> Iterator[int]:
+        # A torrent that is evicted meanwhile has one peer, and so no second step.
+        for first in range(len(half) - 1, -1, -_PEERS_A_STEP):
+            for position in half.expired(first, _PEERS_A_STEP, oldest=self._oldest):
+                self._drop_peer(half, position)
+            yield min(_PEERS_A_STEP, first + 1)
+
+    def _is_forgotten(self, swarm: "_Swarm") -> bool:
+        """True if nothing keeps the torrent, which may have been evicted since the pass came to it."""
+        if swarm.peers > 0 or not self._retention.remove_peerless:
+            return False
+        keeps_count = self._retention.keep_completed and swarm.completed > 0
+        return not keeps_count and self._swarms.get(swarm.info_hash) is swarm
+
+    # --- limits
+
+    def _has_no_room_for_torrents(self) -> bool:
+        return 0 < self._limits.max_torrents <= len(self._table)
+
+    def _has_no_room_for_peers(self) -> bool:
+        return 0 < self._limits.max_peers <= self._seeders + self._leechers
+
+    def _is_full(self, swarm: "_Swarm") -> bool:
+        return self._has_no_room_for_peers() or 0 < self._limits.max_peers_per_torrent <= swarm.peers
+
+    def _replace_one(self, swarm: "_Swarm", endpoint: Endpoint) -> None:
+        """Take out a random peer, of the endpoint's family if the swarm has any."""
+        ipv4, ipv6 = swarm.halves
+        own, other = (ipv6, ipv4) if len(endpoint) == ENDPOINT_SIZE_IPV6 else (ipv4, ipv6)
+        half = own if own is not None and len(own) else other
+        assert half is not None, "a full swarm has peers"
+        self._drop_peer(half, int(self._random() * len(half)))
+        self._replaced_peers += 1
+
+    def _make_room(self) -> bool:
+        """Room for a torrent that has no peers yet: False if a sample has none that a single announce only
+        touched. (If it is there already, this is at least its second.)
+        """
+        peers_are_full = self._has_no_room_for_peers()
+        if not (peers_are_full or self._has_no_room_for_torrents()):
+            return True
+        for _ in range(_EVICTION_SAMPLE if self._table else 0):
+            candidate = self._table[int(self._random() * len(self._table))]
+            if candidate.announces < 2 and (candidate.peers or not peers_are_full):
+                self._drop_torrent(candidate)
+                self._evicted_torrents += 1
+                return True
+        return False
+
+
+_NOBODY = SwarmView(seeders=0, leechers=0, peers_ipv4=b"", peers_ipv6=b"")
+
+
+class _Swarm:
+    """A torrent: its peers by family, and how often it was finished."""
+
+    __slots__ = ("announces", "completed", "halves", "info_hash", "position")
+
+    def __init__(self, info_hash: InfoHash, position: int) -> None:
+        self.info_hash = info_hash
+        self.position = position  # in the table of all swarms
+        self.halves: tuple[_Half | None, _Half | None] = (
+            None,
+            None,
+        )  # IPv4, IPv6; each made when first needed
+        self.completed = 0
+        self.announces = 1  # 2 stands for all above
+
+    @property
+    def leechers(self) -> int:
+        ipv4, ipv6 = self.halves
+        return (ipv4.leechers if ipv4 is not None else 0) + (ipv6.leechers if ipv6 is not None else 0)
+
+    @property
+    def peers(self) -> int:
+        ipv4, ipv6 = self.halves
+        return (len(ipv4) if ipv4 is not None else 0) + (len(ipv6) if ipv6 is not None else 0)
+
+    @property
+    def seeders(self) -> int:
+        return self.peers - self.leechers
+
+    def half(self, size: int) -> "_Half":
+        """The half of endpoints of `size` bytes, made if it is not there."""
+        ipv4, ipv6 = self.halves
+        half = ipv4 if size == ENDPOINT_SIZE_IPV4 else ipv6
+        if half is None:
+            half = _Half(size)
+            self.halves = (half, ipv6) if size == ENDPOINT_SIZE_IPV4 else (ipv4, half)
+        return half
+
+    def view(
+        self, peer: Peer, position: int, *, num_want: int, families: Families, random: Random
+    ) -> SwarmView:
+        """What `peer`, who stands at `position` of its family's half (-1: nowhere), is told."""
+        ipv4, ipv6 = self.halves
+        seeder = peer.left == 0
+        hole_ipv4, hole_ipv6 = (position, -1) if len(peer.endpoint) == ENDPOINT_SIZE_IPV4 else (-1, position)
+        want_ipv4 = num_want if families is not Families.IPV6 else 0
+        want_ipv6 = num_want if families is not Families.IPV4 else 0
+        if families is Families.BOTH:
+            others_ipv4 = len(ipv4) - (hole_ipv4 >= 0) if ipv4 is not None else 0
+            others_ipv6 = len(ipv6) - (hole_ipv6 >= 0) if ipv6 is not None else 0
+            want_ipv4 = min(others_ipv4, num_want - min(others_ipv6, num_want // 2))
+            want_ipv6 = num_want - want_ipv4
+        return SwarmView(
+            self.seeders,
+            self.leechers,
+            ipv4.choose(want_ipv4, hole_ipv4, seeder=seeder, random=random) if ipv4 is not None else b"",
+            ipv6.choose(want_ipv6, hole_ipv6, seeder=seeder, random=random) if ipv6 is not None else b"",
+        )
+
+
+class _Half:
+    """The peers of one swarm and family. Positions: leechers 0 to `leechers` - 1, then the seeders."""
+
+    __slots__ = ("_details", "_endpoints", "_index", "_seen", "_size", "leechers")
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._endpoints = bytearray()
+        self._seen = array("I")
+        self._details = bytearray()
+        self._index: dict[Endpoint, int] | None = None
+        self.leechers = 0
+
+    def __len__(self) -> int:
+        return len(self._seen)
+
+    def find(self, endpoint: Endpoint) -> int:
+        """The position of the peer, or -1."""
+        if self._index is not None:
+            return self._index.get(endpoint, -1)
+        size = self._size
+        at = self._endpoints.find(endpoint)
+        while at % size and at > 0:  # found across two neighbours
+            at = self._endpoints.find(endpoint, at + 1)
+        return at // size
+
+    def peer_id(self, position: int) -> PeerId:
+        at = position * _DETAILS.size
+        return PeerId(bytes(self._details[at : at + PEER_ID_SIZE]))
+
+    def event(self, position: int) -> AnnounceEvent:
+        return _EVENTS[self._details[(position + 1) * _DETAILS.size - 1] >> 2]
+
+    def add(self, peer: Peer, now_ms: int) -> int:
+        """Put in a peer that is not there; its position. On MemoryError the half is as it was."""
+        position = len(self._seen)
+        try:
+            self._details += _packed_details(peer, now_ms)
+            self._endpoints += peer.endpoint
+            self._seen.append(_packed_seen(peer, now_ms))
+            self._remember(peer.endpoint, position)
+        except MemoryError:
+            self._cut(position)
+            raise
+        if peer.left != 0:
+            self._swap(position, self.leechers)
+            position = self.leechers
+            self.leechers += 1
+        return position
+
+    def update(self, position: int, peer: Peer, now_ms: int) -> int:
+        """Write anew what is known of the peer at `position`; its position afterwards."""
+        at = position * _DETAILS.size
+        self._details[at : at + _DETAILS.size] = _packed_details(peer, now_ms)
+        self._seen[position] = _packed_seen(peer, now_ms)
+        if peer.left != 0 and position >= self.leechers:
+            self._swap(position, self.leechers)
+            position = self.leechers
+            self.leechers += 1
+        elif peer.left == 0 and position < self.leechers:
+            self.leechers -= 1
+            self._swap(position, self.leechers)
+            position = self.leechers
+        return position
+
+    def remove(self, position: int) -> None:
+        if position < self.leechers:
+            self.leechers -= 1
+            self._swap(position, self.leechers)
+            position = self.leechers
+        last = len(self._seen) - 1
+        self._swap(position, last)
+        self._cut(last)
+
+    def expired(self, first: int, count: int, *, oldest: int) -> Iterator[int]:
+        """The positions last seen before the second `oldest`, among `count` from `first` on downwards.
+
+        Each may be removed before the next is asked for.
+        """
+        bound = oldest << 1
+        for position in range(min(first, len(self._seen) - 1), max(-1, first - count), -1):
+            if self._seen[position] < bound:
+                yield position
+
+    def steps(self) -> Iterator[list[SwarmPeer]]:
+        """All peers as they stand now, in steps."""
+        size, endpoints, details, seen = (
+            self._size,
+            bytes(self._endpoints),
+            bytes(self._details),
+            self._seen[:],
+        )
+        for first in range(0, len(seen), _PEERS_A_STEP):
+            yield [
+                _unpacked(
+                    Endpoint(endpoints[at * size : (at + 1) * size]),
+                    seen[at],
+                    _DETAILS.unpack_from(details, at * _DETAILS.size),
+                )
+                for at in range(first, min(first + _PEERS_A_STEP, len(seen)))
+            ]
+
+    def choose(self, wanted: int, hole: int, *, seeder: bool, random: Random) -> bytes:
+        """The endpoints of up to `wanted` peers other than the one at `hole` (-1: nobody), each equally
+        likely.
+
+        A seeder gets leechers first, then seeders; a leecher gets both alike.
+        """
+        count = len(self._seen)
+        others = count - (hole >= 0)
+        if wanted >= others:
+            return self._all(others, hole)
+        if not seeder:
+            return self._pick(0, count, hole, wanted, random)
+        if wanted <= self.leechers:
+            return self._pick(0, self.leechers, -1, wanted, random)
+        seeders = self._pick(self.leechers, count, hole, wanted - self.leechers, random)
+        return self._all(self.leechers, -1) + seeders
+
+    def _all(self, end: int, hole: int) -> bytes:
+        pieces: list[bytearray] = []
+        self._stretch(pieces, 0, end, hole)
+        return b"".join(pieces)
+
+    def _pick(self, first: int, end: int, hole: int, wanted: int, random: Random) -> bytes:
+        """Fewer than all of the peers at `first` to `end` - 1 without `hole`.
+
+        These form a ring. From a random start it is cut into RUNS parts whose sizes differ by at most one,
+        and of each part a run is taken, from a random place of the part; the sizes of the runs, too, differ
+        by at most one. Since the start is uniform over the ring, every peer is equally likely. (The larger
+        runs fall in the larger parts, so a run never exceeds its part.)
+        """
+        others = end - first - (hole >= 0)
+        part, larger_parts = divmod(others, RUNS)
+        run, larger_runs = divmod(wanted, RUNS)
+        start = int(random() * others)
+        pieces: list[bytearray] = []
+        for number in range(min(wanted, RUNS)):
+            part_size = part + (number < larger_parts)
+            run_size = run + (number < larger_runs)
+            at = first + (start + int(random() * (part_size - run_size + 1))) % others
+            beyond = at + run_size - first - others
+            if beyond > 0:
+                self._stretch(pieces, at, at + run_size - beyond, hole)
+                self._stretch(pieces, first, first + beyond, hole)
+            else:
+                self._stretch(pieces, at, at + run_size, hole)
+            start += part_size
+        return b"".join(pieces)
+
+    def _stretch(self, pieces: list[bytearray], first: int, end: int, hole: int) -> None:
+        """Append the endpoints from `first` to `end` - 1, counted without the peer at `hole`."""
+        size, endpoints = self._size, self._endpoints
+        if hole < 0 or end <= hole:
+            pieces.append(endpoints[first * size : end * size])
+        elif first >= hole:
+            pieces.append(endpoints[(first + 1) * size : (end + 1) * size])
+        else:
+            pieces.append(endpoints[first * size : hole * size])
+            pieces.append(endpoints[(hole + 1) * size : (end + 1) * size])
+
+    def _swap(self, one: int, other: int) -> None:
+        if one == other:
+            return
+        for packed, size in ((self._endpoints, self._size), (self._details, _DETAILS.size)):
+            moved = packed[one * size : (one + 1) * size]
+            packed[one * size : (one + 1) * size] = packed[other * size : (other + 1) * size]
+            packed[other * size : (other + 1) * size] = moved
+        self._seen[one], self._seen[other] = self._seen[other], self._seen[one]
+        if self._index is not None:
+            self._index[self._endpoint(one)] = one
+            self._index[self._endpoint(other)] = other
+
+    def _endpoint(self, position: int) -> Endpoint:
+        return Endpoint(bytes(self._endpoints[position * self._size : (position + 1) * self._size]))
+
+    def _remember(self, endpoint: Endpoint, position: int) -> None:
+        if self._index is not None:
+            self._index[endpoint] = position
+        elif position + 1 >= _INDEXED_FROM:
+            self._index = {self._endpoint(at): at for at in range(position + 1)}
+
+    def _cut(self, count: int) -> None:
+        """Forget all from the position `count` on, which is at most one peer."""
+        if self._index is not None:
+            self._index.pop(self._endpoint(count), None)
+            if count < _INDEXED_FROM // 2:
+                self._index = None
+        del self._endpoints[count * self._size :]
+        del self._details[count * _DETAILS.size :]
+        del self._seen[count:]
+
+
+def _packed_seen(peer: Peer, now_ms: int) -> int:
+    return now_ms // 1000 << 1 | (peer.left == 0)
+
+
+def _packed_details(peer: Peer, now_ms: int) -> bytes:
+    return _DETAILS.pack(
+        peer.peer_id, peer.uploaded, peer.downloaded, peer.left, peer.event << 10 | now_ms % 1000
+    )
+
+
+def _unpacked(endpoint: Endpoint, seen: int, details: tuple[bytes, int, int, int, int]) -> SwarmPeer:
+    peer_id, uploaded, downloaded, left, event_and_ms = details
+    peer = Peer(endpoint, PeerId(peer_id), uploaded, downloaded, left, _EVENTS[event_and_ms >> 10])
+    return SwarmPeer(peer, updated_ms=(seen >> 1) * 1000 + (event_and_ms & 1023))

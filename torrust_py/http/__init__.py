@@ -1,0 +1,6 @@
+"""The HTTP tracker (BEP 3, 7, 23, 48)."""
+
+from torrust_py.http.handler import HttpHandler
+from torrust_py.http.server import Connections, HttpTracker
+
+__all__ = ["Connections", "HttpHandler", "HttpTracker"]

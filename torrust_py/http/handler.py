@@ -1,0 +1,293 @@
+"""What an HTTP request is answered with."""
+
+import logging
+import os
+import re
+from collections.abc import Iterator
+from email.utils import formatdate
+from typing import Protocol
+from urllib.parse import unquote_to_bytes
+
+from torrust_py.core.errors import AuthenticationError, BadKey, NotWhitelisted, TrackerError
+from torrust_py.core.keys import check_key
+from torrust_py.core.statistics import Door, Outcome, Statistics
+from torrust_py.core.tracker import Tracker
+from torrust_py.core.types import (
+    ENDPOINT_SIZE_IPV4,
+    ENDPOINT_SIZE_IPV6,
+    NO_SWARM,
+    Address,
+    Families,
+    InfoHash,
+    Peer,
+    SwarmCounts,
+    SwarmView,
+    is_ipv4,
+)
+from torrust_py.http.client_ip import NoForwardedAddress, address_text, right_most_address
+from torrust_py.http.query import BadQuery, split_target
+from torrust_py.http.requests import AnnounceRequest, HttpRequest, parse_announce, parse_scrape
+from torrust_py.http.responses import (
+    ANSWER,
+    FAILURE,
+    HEALTHY,
+    INTERNAL_ERROR,
+    METHOD_NOT_ALLOWED,
+    NOT_FOUND,
+    Head,
+    encode_announce,
+    encode_compact_announce,
+    encode_failure,
+    encode_response,
+    encode_scrape,
+)
+
+_READS = (b"GET", b"HEAD")
+_HEALTH_CHECK = b"/health_check"
+_HEALTH = b'{"status":"Ok"}'
+_FAILED = b"internal server error"
+_BAD_KEY = "Authentication error: Invalid format for authentication key param."
+_VISIBLE = re.compile(rb"[ -~]+")
+_BLOCK_SIZE = 4096
+_UUID_VARIANT = bytes.maketrans(b"0123456789abcdef", b"89ab" * 4)
+
+_log = logging.getLogger("HTTP TRACKER")
+
+
+class HttpHandler:
+    """Answers requests; the same for every HTTP tracker of the process.
+
+    `on_reverse_proxy`: a client is who X-Forwarded-For says, not the socket's peer.
+    """
+
+    def __init__(self, tracker: Tracker, statistics: Statistics, *, on_reverse_proxy: bool) -> None:
+        self._tracker = tracker
+        self._statistics = statistics
+        self._on_reverse_proxy = on_reverse_proxy
+        self._operations: dict[bytes, _Operation] = {b"/announce": self._announce, b"/scrape": self._scrape}
+        self._request_ids = _random_request_ids()
+        self._second = -1
+        self._date = b""
+        self._logs = _log.isEnabledFor(logging.DEBUG)
+
+    def handle(self, request: HttpRequest, peer: Address, *, now_ms: int, unix_now: float) -> bytes:
+        """The whole response to a request of the socket's `peer`; counts what became of it.
+
+        `now_ms` is the tracker's time, `unix_now` Unix seconds.
+        """
+        path, query = split_target(request.target)
+        client = right_most_address(request.forwarded_for) if self._on_reverse_proxy else peer
+        if path == _HEALTH_CHECK and request.method in _READS:
+            head, body = HEALTHY, _HEALTH
+        else:
+            door = Door.TCP4 if is_ipv4(client or peer) else Door.TCP6
+            self._statistics.count(door, Outcome.RECEIVED)
+            outcome, head, body = self._answer(
+                request.method, path, query, client=client, now_ms=now_ms, unix_now=unix_now
+            )
+            self._statistics.count(door, outcome)
+        if self._logs:
+            _log_request(request.method, path, client or peer, head.status)
+        return encode_response(
+            head,
+            body,
+            request_id=_echo(request.request_id) or next(self._request_ids),
+            connection=request.connection,
+            date=self._date_at(unix_now),
+            without_body=request.method == b"HEAD",
+        )
+
+    def refuse_malformed(self, head: Head, peer: Address, *, unix_now: float) -> bytes:
+        """The whole response to what is no request that the tracker reads; the connection ends with it."""
+        door = Door.TCP4 if is_ipv4(peer) else Door.TCP6
+        self._statistics.count(door, Outcome.RECEIVED)
+        self._statistics.count(door, Outcome.MALFORMED)
+        if self._logs:
+            _log_request(b"-", b"-", peer, head.status)
+        return encode_response(
+            head,
+            b"",
+            request_id=next(self._request_ids),
+            connection=b"close",
+            date=self._date_at(unix_now),
+            without_body=False,
+        )
+
+    def _answer(
+        self,
+        method: bytes,
+        path: bytes,
+        query: bytes | None,
+        *,
+        client: Address | None,
+        now_ms: int,
+        unix_now: float,
+    ) -> tuple[Outcome, Head, bytes]:
+        try:
+            operation, key_segment = self._route(path)
+            if operation is None and path != _HEALTH_CHECK:
+                return Outcome.REFUSED, NOT_FOUND, b""
+            if operation is None or method not in _READS:
+                return Outcome.REFUSED, METHOD_NOT_ALLOWED, b""
+            outcome, body = operation(query, key_segment, client=client, now_ms=now_ms, unix_now=unix_now)
+        except BadQuery as error:
+            return Outcome.MALFORMED, FAILURE, encode_failure(str(error))
+        except BadKey:
+            return Outcome.MALFORMED, FAILURE, encode_failure(_BAD_KEY)
+        except TrackerError as error:
+            return Outcome.REFUSED, FAILURE, encode_failure(error_text(error))
+        except Exception:
+            _log.exception("a request failed")
+            return Outcome.DROPPED, INTERNAL_ERROR, _FAILED
+        return outcome, ANSWER, body
+
+    def _route(self, path: bytes) -> "tuple[_Operation | None, bytes | None]":
+        """What answers a path, and the segment of it that holds a key."""
+        operation = self._operations.get(path)
+        if operation is not None:
+            return operation, None
+        parent, _, segment = path.rpartition(b"/")
+        return self._operations.get(parent) if segment else None, segment
+
+    def _announce(
+        self,
+        query: bytes | None,
+        key_segment: bytes | None,
+        *,
+        client: Address | None,
+        now_ms: int,
+        unix_now: float,
+    ) -> tuple[Outcome, bytes]:
+        request = parse_announce(query)
+        self._tracker.authenticate(_parse_key(key_segment), unix_now)
+        self._tracker.check_listed(request.info_hash)  # a torrent that is not listed hides an unknown client
+        if client is None:
+            raise NoForwardedAddress
+        swarm = self._tracker.announce(
+            request.info_hash,
+            self._peer(request, client),
+            num_want=request.num_want,
+            families=Families.BOTH,
+            now_ms=now_ms,
+        )
+        return Outcome.ANNOUNCE, self._announce_body(request, swarm)
+
+    def _peer(self, request: AnnounceRequest, client: Address) -> Peer:
+        return Peer(
+            self._tracker.endpoint(client, request.port),
+            request.peer_id,
+            request.uploaded,
+            request.downloaded,
+            request.left,
+            request.event,
+        )
+
+    def _announce_body(self, request: AnnounceRequest, swarm: SwarmView) -> bytes:
+        rules = self._tracker.rules
+        if request.compact:
+            return encode_compact_announce(swarm, interval=rules.interval, interval_min=rules.interval_min)
+        peer_ids = self._tracker.peer_ids
+        return encode_announce(
+            swarm,
+            peer_ids(request.info_hash, swarm.peers_ipv4, size=ENDPOINT_SIZE_IPV4),
+            peer_ids(request.info_hash, swarm.peers_ipv6, size=ENDPOINT_SIZE_IPV6),
+            interval=rules.interval,
+            interval_min=rules.interval_min,
+        )
+
+    def _scrape(
+        self,
+        query: bytes | None,
+        key_segment: bytes | None,
+        *,
+        client: Address | None,
+        now_ms: int,
+        unix_now: float,
+    ) -> tuple[Outcome, bytes]:
+        request = parse_scrape(query)
+        key = _parse_key(key_segment)
+        if client is None:
+            raise NoForwardedAddress
+        return Outcome.SCRAPE, encode_scrape(self._counts(request.info_hashes, key, unix_now))
+
+    def _counts(
+        self, info_hashes: list[InfoHash], key: str | None, unix_now: float
+    ) -> dict[InfoHash, SwarmCounts]:
+        """Zeros for who is not admitted: a scrape without a good key is no error."""
+        try:
+            self._tracker.authenticate(key, unix_now)
+        except AuthenticationError:
+            return dict.fromkeys(info_hashes, NO_SWARM)
+        return {info_hash: self._tracker.scrape(info_hash) for info_hash in info_hashes}
+
+    def _date_at(self, unix_now: float) -> bytes:
+        """RFC 9110, 5.6.7; made once a second."""
+        second = int(unix_now)
+        if second != self._second:
+            self._second, self._date = second, formatdate(second, usegmt=True).encode()
+        return self._date
+
+
+class _Operation(Protocol):
+    """What a path does: the outcome, and the body of the answer."""
+
+    def __call__(
+        self,
+        query: bytes | None,
+        key_segment: bytes | None,
+        /,
+        *,
+        client: Address | None,
+        now_ms: int,
+        unix_now: float,
+    ) -> tuple[Outcome, bytes]: ...
+
+
+def error_text(error: TrackerError) -> str:
+    """A refusal as it goes on the wire, with the prefix that Torrust gives it."""
+    if isinstance(error, AuthenticationError):
+        return f"Authentication error: {error}"
+    if isinstance(error, NotWhitelisted):
+        return f"Tracker error: {error}"
+    if isinstance(error, NoForwardedAddress):
+        return f"Error resolving peer IP: {error}"
+    return str(error)
+
+
+def _parse_key(segment: bytes | None) -> str | None:
+    """The key that a path holds; None without a segment for it. Raises BadKey."""
+    if segment is None:
+        return None
+    key = unquote_to_bytes(segment).decode("latin-1")
+    check_key(key)
+    return key
+
+
+def _echo(request_id: bytes | None) -> bytes | None:
+    """A client's request id, if it may stand in a response as it is."""
+    return request_id if request_id and _VISIBLE.fullmatch(request_id) else None
+
+
+def _random_request_ids() -> Iterator[bytes]:
+    """Random UUIDs (version 4 of RFC 9562), cut from blocks of the system's randomness."""
+    while True:
+        digits = os.urandom(_BLOCK_SIZE).hex().encode()
+        for at in range(0, len(digits), 32):
+            yield b"%b-%b-4%b-%b%b-%b" % (
+                digits[at : at + 8],
+                digits[at + 8 : at + 12],
+                digits[at + 13 : at + 16],
+                digits[at + 16 : at + 17].translate(_UUID_VARIANT),
+                digits[at + 17 : at + 20],
+                digits[at + 20 : at + 32],
+            )
+
+
+def _log_request(method: bytes, path: bytes, client: Address, status: int) -> None:
+    _log.debug("%s %s from %s: %d", method.decode(), _masked(path), address_text(client), status)
+
+
+def _masked(path: bytes) -> str:
+    """A path without what may be a key: all after its first segment."""
+    first, slash, _ = path[1:].partition(b"/")
+    return (path[:1] + first + (b"/***" if slash else b"")).decode("ascii", "backslashreplace")

@@ -1,0 +1,427 @@
+"""The TCP sockets of a tracker: requests in, responses out (HTTP/1.0 and 1.1, RFC 9112), also over TLS.
+
+A connection waits for its next request for IDLE_S at most. All else, its first request, the rest of one that
+has begun, and a response that its client is slow to read, has to be over within REQUEST_S.
+"""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+import time
+from collections import deque
+from collections.abc import Callable
+from itertools import takewhile
+from types import TracebackType
+from typing import Self, cast
+
+import httptools
+
+from torrust_py.http.client_ip import peer_address
+from torrust_py.http.handler import HttpHandler
+from torrust_py.http.requests import HttpRequest
+from torrust_py.http.responses import (
+    BAD_REQUEST,
+    CONTENT_TOO_LARGE,
+    CONTINUE,
+    FIELDS_TOO_LARGE,
+    REQUEST_TIMEOUT,
+    Head,
+)
+
+HEAD_SIZE = 8 * 1024
+"""The most bytes of request line and header fields together."""
+
+BODY_SIZE = 64 * 1024
+"""The most bytes of a body; it is read and dropped."""
+
+REQUEST_S = 10.0
+IDLE_S = 75.0
+"""More than the 60 s for which proxies commonly keep their connections."""
+
+SWEEP_S = 1.0
+"""How often time-outs are looked for, while there are connections."""
+
+DRAIN_S = 2.0
+"""At the stop, for what is being written."""
+
+BACKLOG = 1024
+ACCEPTS_A_TURN = 1
+"""asyncio tries as often as it is told to accept, and schedules a retry for each failure: with more, a
+process that has no files left would drown in retries.
+"""
+
+
+class HttpTracker:
+    """Answers what comes to `listener`, a bound TCP socket, which it closes in the end.
+
+    `now_ms` is the tracker's clock: milliseconds from its origin of time.
+    """
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        handler: HttpHandler,
+        connections: "Connections",
+        *,
+        now_ms: Callable[[], int],
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._socket = listener
+        self._handler = handler
+        self._connections = connections
+        self._now_ms = now_ms
+        self._tls = tls
+        self._opened: set[HttpConnection] = set()
+        self._stopping = False
+        self._all_closed = asyncio.Event()
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """The address that it is bound to."""
+        host, port = self._socket.getsockname()[:2]
+        return host, port
+
+    async def __aenter__(self) -> Self:
+        limit = REQUEST_S if self._tls is not None else None
+        self._server = await asyncio.get_running_loop().create_server(
+            lambda: HttpConnection(self, self._handler, self._connections, now_ms=self._now_ms),
+            sock=self._socket,
+            backlog=ACCEPTS_A_TURN,
+            ssl=self._tls,
+            ssl_handshake_timeout=limit,
+            ssl_shutdown_timeout=limit,
+        )
+        self._socket.listen(BACKLOG)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stopping = True
+        self._server.close()
+        self._socket.close()
+        for leave in (HttpConnection.close, HttpConnection.abort):
+            for connection in list(self._opened):
+                leave(connection)
+            if self._opened:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(DRAIN_S):
+                        await self._all_closed.wait()
+
+    def admit(self, connection: "HttpConnection") -> bool:
+        """False if there are too many, or the tracker stops."""
+        if self._stopping or not self._connections.admit(connection):
+            return False
+        self._opened.add(connection)
+        return True
+
+    def forget(self, connection: "HttpConnection") -> None:
+        """A connection has closed, whether it was admitted or not."""
+        self._connections.remove(connection)
+        self._opened.discard(connection)
+        if self._stopping and not self._opened:
+            self._all_closed.set()
+
+
+class Connections:
+    """The open connections of all HTTP trackers of the process, at most `limit`."""
+
+    def __init__(self, limit: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._limit = limit
+        self._clock = clock
+        # Since when: both are in the order in which their time runs out.
+        self._busy: dict[HttpConnection, float] = {}
+        self._idle: dict[HttpConnection, float] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        return len(self._busy) + len(self._idle)
+
+    def admit(self, connection: "HttpConnection") -> bool:
+        """Take in a new connection, which is busy; if there are too many, the longest idle one has to go.
+        False if there is no idle one.
+        """
+        if len(self) >= self._limit:
+            longest_idle = next(iter(self._idle), None)
+            if longest_idle is None:
+                return False
+            del self._idle[longest_idle]
+            longest_idle.abort()
+        self._busy[connection] = self._clock()
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(SWEEP_S, self._on_timer)
+        return True
+
+    def remove(self, connection: "HttpConnection") -> bool:
+        """Whether it was here."""
+        was_idle = self._idle.pop(connection, None) is not None
+        return self._busy.pop(connection, None) is not None or was_idle
+
+    def note_idle(self, connection: "HttpConnection") -> None:
+        """It waits for a request, from now on."""
+        if self.remove(connection):
+            self._idle[connection] = self._clock()
+
+    def note_busy(self, connection: "HttpConnection") -> None:
+        """It does something else, from now on."""
+        if self.remove(connection):
+            self._busy[connection] = self._clock()
+
+    def is_idle(self, connection: "HttpConnection") -> bool:
+        return connection in self._idle
+
+    def sweep(self) -> None:
+        """Tell those whose time has run out."""
+        now = self._clock()
+        for connection in _begun_before(now - REQUEST_S, self._busy):
+            self.note_busy(connection)
+            connection.time_out()
+        for connection in _begun_before(now - IDLE_S, self._idle):
+            self.remove(connection)
+            connection.abort()
+
+    def _on_timer(self) -> None:
+        self.sweep()
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(SWEEP_S, self._on_timer) if len(self) else None
+
+
+class HttpConnection(asyncio.Protocol):
+    """One client's connection: what it receives, request by request, and what it still has to answer."""
+
+    def __init__(
+        self,
+        tracker: HttpTracker,
+        handler: HttpHandler,
+        connections: Connections,
+        *,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._tracker = tracker
+        self._handler = handler
+        self._connections = connections
+        self._now_ms = now_ms
+        self._finished = False
+        """Nothing more is read: the last request has been, or what came is none."""
+        self._stalled = False
+        """The client does not read what it is sent."""
+        self._unanswered: deque[HttpRequest | Head] = deque()
+        self._unread = b""
+        self._receiving = False
+        """A request has begun that is not complete."""
+        self._begin_request()
+
+    def _begin_request(self) -> None:
+        self._target = b""
+        self._forwarded_for: list[bytes] = []
+        self._request_id: bytes | None = None
+        self._expects_continue = False
+        self._in_body = False
+        self._head_size = _HEAD_EXTRA
+        self._body_size = 0
+        self._received = 0
+        """Bytes of the request, but for those that came with its first; framing and trailers count too."""
+        self._begun_here = True
+        """The piece that is being read has its first byte."""
+
+    # --- what the loop calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # what it is, though uvloop's is no subclass
+        self._parser = httptools.HttpRequestParser(self)
+        peer = transport.get_extra_info("peername")
+        if peer is None or not self._tracker.admit(self):  # no peer: it has gone already
+            self._finished = True
+            self._transport.abort()
+            return
+        self._peer = peer_address(peer[0])
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._tracker.forget(self)
+        self._drop()
+        del self._parser  # it refers to this connection
+
+    def data_received(self, data: bytes) -> None:
+        self._read(data)
+
+    def eof_received(self) -> None:
+        """The client has sent all that it will; it may still read. The transport closes when all is sent."""
+        if self._receiving and not self._finished:
+            self._refuse(BAD_REQUEST)
+
+    def pause_writing(self) -> None:
+        self._stalled = True
+        self._transport.pause_reading()
+        self._connections.note_busy(self)
+
+    def resume_writing(self) -> None:
+        self._stalled = False
+        if not self._finished:
+            self._connections.note_idle(self)
+        while self._unanswered and not self._stalled:
+            self._answer(self._unanswered.popleft())
+        if not self._stalled:
+            unread, self._unread = self._unread, b""
+            self._read(unread)
+        if not self._stalled:
+            self._transport.resume_reading()
+
+    # --- what the tracker and its connections call
+
+    def close(self) -> None:
+        """Send what is being sent, then close."""
+        self._drop()
+        self._transport.close()
+
+    def abort(self) -> None:
+        self._drop()
+        self._transport.abort()
+
+    def _drop(self) -> None:
+        """Read and answer no more."""
+        self._finished = True
+        self._unanswered.clear()
+
+    def time_out(self) -> None:
+        """REQUEST_S have passed."""
+        if self._finished or self._stalled:
+            self.abort()
+        elif self._receiving:
+            self._refuse(REQUEST_TIMEOUT)
+        else:
+            self.close()
+
+    # --- what the parser calls
+
+    def on_message_begin(self) -> None:
+        if not self._finished:
+            self._begin_request()
+            self._receiving = True
+
+    def on_url(self, url: bytes) -> None:
+        self._target += url
+        self._head_size += len(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._head_size += len(name) + len(value) + _FIELD_EXTRA
+        if self._in_body:
+            return  # a trailer
+        field = name.lower()
+        if field == b"x-forwarded-for":
+            self._forwarded_for.append(value)
+        elif field == b"x-request-id" and self._request_id is None:
+            self._request_id = value.strip()
+        elif field == b"expect":
+            self._expects_continue = value.lower() == b"100-continue"
+
+    def on_headers_complete(self) -> None:
+        self._in_body = True
+        if self._head_size > HEAD_SIZE and not self._finished:
+            self._refuse(FIELDS_TOO_LARGE)
+
+    def on_body(self, body: bytes) -> None:
+        self._body_size += len(body)
+        if self._body_size > BODY_SIZE and not self._finished:
+            self._refuse(CONTENT_TOO_LARGE)
+
+    def on_message_complete(self) -> None:
+        if self._finished:
+            return
+        self._receiving = False
+        parser = self._parser
+        # What follows a request to upgrade may be its body, or in the other protocol.
+        stays = parser.should_keep_alive() and not parser.should_upgrade()
+        self._finished = not stays
+        connection = b"close"
+        if stays:
+            connection = b"keep-alive" if parser.get_http_version() == "1.0" else b""
+        self._respond(
+            HttpRequest(parser.get_method(), self._target, self._forwarded_for, self._request_id, connection)
+        )
+
+    # --- reading
+
+    def _read(self, data: bytes) -> None:
+        for at in range(0, len(data), _PIECE_SIZE):
+            if self._finished:
+                return
+            if self._stalled:
+                self._unread += data[at:]
+                return
+            self._feed(data[at : at + _PIECE_SIZE])
+
+    def _feed(self, piece: bytes) -> None:
+        self._begun_here = False
+        try:
+            self._parser.feed_data(piece)
+        except httptools.HttpParserUpgrade:
+            pass  # the request is complete, and the last one
+        except httptools.HttpParserCallbackError:
+            raise
+        except httptools.HttpParserError:
+            if not self._finished:
+                self._refuse(BAD_REQUEST)
+        if self._receiving:
+            self._wait_for_rest(len(piece))
+
+    def _wait_for_rest(self, size: int) -> None:
+        """The last piece, of `size` bytes, has ended within a request."""
+        if not self._begun_here:
+            self._received += size
+        if not self._in_body and self._received > HEAD_SIZE:
+            self._refuse(FIELDS_TOO_LARGE)
+        elif self._received > HEAD_SIZE + BODY_SIZE:
+            self._refuse(CONTENT_TOO_LARGE)
+        elif self._connections.is_idle(self):
+            self._connections.note_busy(self)
+        if self._in_body and self._expects_continue and not (self._stalled or self._finished):
+            self._expects_continue = False
+            self._transport.write(CONTINUE)
+
+    # --- writing
+
+    def _refuse(self, head: Head) -> None:
+        self._finished = True
+        self._receiving = False
+        self._respond(head)
+
+    def _respond(self, request: HttpRequest | Head) -> None:
+        """Answer at once, or in its turn."""
+        if self._stalled:
+            self._unanswered.append(request)
+        else:
+            self._answer(request)
+
+    def _answer(self, request: HttpRequest | Head) -> None:
+        if isinstance(request, Head):
+            self._connections.note_busy(self)
+            response = self._handler.refuse_malformed(request, self._peer, unix_now=time.time())
+            self._transport.write(response)
+            self._close_gently()
+            return
+        response = self._handler.handle(request, self._peer, now_ms=self._now_ms(), unix_now=time.time())
+        if request.connection == b"close":
+            self._connections.note_busy(self)
+            self._transport.write(response)
+            self._transport.close()
+        else:
+            self._connections.note_idle(self)  # before writing, which may find that the client does not read
+            self._transport.write(response)
+
+    def _close_gently(self) -> None:
+        """Close when the client does: what it still sends would make the kernel drop the response."""
+        if self._transport.can_write_eof():
+            with contextlib.suppress(OSError):  # the client has gone
+                self._transport.write_eof()
+        else:
+            self._transport.close()
+
+
+_PIECE_SIZE = HEAD_SIZE  # what a stalled client has sent is looked at in pieces, so that little is answered
+_FIELD_EXTRA = len(": \r\n")
+_HEAD_EXTRA = len("GET  HTTP/1.1\r\n\r\n")
+
+
+def _begun_before(when: float, since: dict[HttpConnection, float]) -> list[HttpConnection]:
+    return [connection for connection, _ in takewhile(lambda item: item[1] <= when, since.items())]
