@@ -1,0 +1,81 @@
+"""Services that speak TLS."""
+
+import json
+import socket
+import ssl
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+Start = Callable[..., Any]
+
+
+def config(configure: Callable[..., str], certificate: tuple[Path, Path]) -> str:
+    tls = f'{{ ssl_cert_path = "{certificate[0]}", ssl_key_path = "{certificate[1]}" }}'
+    return configure(
+        services=f"""
+            [[http_trackers]]
+            bind_address = "127.0.0.1:0"
+            tsl_config = {tls}
+            [http_api]
+            bind_address = "127.0.0.1:0"
+            tsl_config = {tls}
+            access_tokens = {{ admin = "MyAccessToken" }}
+            [health_check_api]
+            bind_address = "127.0.0.1:0"
+        """
+    )
+
+
+def get(daemon: Any, service: str, target: str, client_tls: ssl.SSLContext) -> bytes:
+    host, port = daemon.address(service)
+    with urllib.request.urlopen(f"https://{host}:{port}{target}", context=client_tls, timeout=10) as response:
+        body: bytes = response.read()
+    return body
+
+
+def test_tracker_and_api_speak_tls(
+    start: Start, configure: Callable[..., str], certificate: tuple[Path, Path], client_tls: ssl.SSLContext
+) -> None:
+    daemon = start(config(configure, certificate))
+    query = f"info_hash={'%01' * 20}&peer_id=-qB00000000000000001&port=6881&compact=1"
+    assert get(daemon, "http", f"/announce?{query}", client_tls).startswith(b"d8:completei1e")
+    stats = json.loads(get(daemon, "api", "/api/v1/stats?token=MyAccessToken", client_tls))
+    assert stats["tcp4_announces_handled"] == 1
+    daemon.wait_for_line(r"HTTP TRACKER: Started on: https://127\.0\.0\.1:")
+    daemon.wait_for_line(f"Using https: cert path: {certificate[0]}.")
+
+
+def test_the_health_check_sees_services_behind_tls(
+    start: Start, configure: Callable[..., str], certificate: tuple[Path, Path]
+) -> None:
+    daemon = start(config(configure, certificate))
+    status, body = daemon.get("health", "/health_check")
+    report = json.loads(body)
+    assert (status, report["status"]) == (200, "Ok")
+    assert [detail["result"] for detail in report["details"]] == [{"Ok": "200 OK"}, {"Ok": "200 OK"}]
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_both_versions_and_http_1_1_are_offered(
+    start: Start,
+    configure: Callable[..., str],
+    certificate: tuple[Path, Path],
+    client_tls: ssl.SSLContext,
+    version: ssl.TLSVersion,
+) -> None:
+    daemon = start(config(configure, certificate))
+    client_tls.minimum_version = client_tls.maximum_version = version
+    client_tls.set_alpn_protocols(["h2", "http/1.1"])
+    host, port = daemon.address("http")
+    with (
+        socket.create_connection((host, port), timeout=10) as plain,
+        client_tls.wrap_socket(plain, server_hostname=host) as client,
+    ):
+        assert client.selected_alpn_protocol() == "http/1.1"
+        assert client.version() == {ssl.TLSVersion.TLSv1_2: "TLSv1.2"}.get(version, "TLSv1.3")

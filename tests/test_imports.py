@@ -1,0 +1,101 @@
+"""Which room may import which: the table of docs/architecture.md."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "torrust_py"
+
+# A room, or a module at the top: what it may import of ours, and which packages.
+ALLOWED: dict[str, tuple[set[str], set[str]]] = {
+    "core": (set(), set()),
+    "udp": ({"core"}, set()),
+    "http": ({"core"}, {"bencodepy", "httptools"}),
+    "api": ({"core", "web"}, {"aiohttp", "multidict", "yarl"}),
+    "databases": ({"core"}, {"sqlalchemy", "aiosqlite"}),
+    "config": (set(), {"pydantic", "pydantic_core", "tomlkit"}),
+    "web": (set(), {"aiohttp", "multidict"}),
+    "health": ({"core", "web"}, {"aiohttp", "yarl"}),
+    "jobs": ({"core"}, set()),
+    "clock": (set(), set()),
+    "listeners": (set(), set()),
+    "logs": (set(), set()),
+    "memory": (set(), set()),
+    "app": (
+        {
+            "api", "clock", "config", "core", "databases", "health", "http", "jobs", "listeners", "logs",
+            "memory", "services", "signals", "udp", "web",
+        },
+        {"aiohttp"},
+    ),
+    "services": ({"config", "health", "http", "listeners", "logs", "udp", "web"}, {"aiohttp"}),
+    "signals": (set(), set()),
+    "console": ({"app", "config", "core", "listeners", "logs", "udp", "http"}, {"click", "rich", "uvloop"}),
+    "__main__": ({"console"}, set()),
+    "__init__": (set(), set()),
+}  # fmt: skip
+
+# Codecs know the values of the core and the wire, and nothing of what this tracker allows.
+CODECS = {
+    "udp/packets.py": set[str](),
+    "http/query.py": set[str](),
+    "http/requests.py": set[str](),
+    "http/responses.py": {"bencodepy"},
+}
+
+
+def modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            if node.module == "torrust_py":
+                yield from (f"torrust_py.{alias.name}" for alias in node.names)
+            else:
+                yield node.module or ""
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def foreign(names: Iterator[str]) -> Iterator[str]:
+    """Without the standard library."""
+    return (name for name in names if name.split(".")[0] not in sys.stdlib_module_names)
+
+
+def test_every_room_is_in_the_table() -> None:
+    assert {room(path) for path in modules()} <= ALLOWED.keys()
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_room_imports_what_the_table_allows(path: Path) -> None:
+    rooms, packages = ALLOWED[room(path)]
+    for name in foreign(imports(path)):
+        top, *rest = name.split(".")
+        if top == "torrust_py":
+            assert not rest or rest[0] in rooms | {room(path)}, f"{path.name} imports {name}"
+        else:
+            assert top in packages, f"{path.name} imports {name}"
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_a_codec_imports_types_alone(codec: str) -> None:
+    siblings = {f"torrust_py.{codec.split('/')[0]}.query"}
+    for name in foreign(imports(PACKAGE / codec)):
+        assert name == "torrust_py.core.types" or name in siblings or name in CODECS[codec], name
+
+
+def test_the_check_sees_a_forbidden_import(tmp_path: Path) -> None:
+    module = tmp_path / "module.py"
+    module.write_text("import json\nfrom torrust_py import app\nimport sqlalchemy.orm\n")
+    assert list(foreign(imports(module))) == ["torrust_py.app", "sqlalchemy.orm"]

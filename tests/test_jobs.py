@@ -1,0 +1,168 @@
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+
+import pytest
+
+from torrust_py import jobs
+from torrust_py.core.completed import CompletedCounters
+from torrust_py.core.database import Completed
+from torrust_py.core.errors import DatabaseError
+from torrust_py.core.statistics import Door, Outcome, PortableStatistics
+from torrust_py.core.swarms import PortableSwarms, Retention
+from torrust_py.core.types import AnnounceEvent, Endpoint, Families, InfoHash, Peer, PeerId
+
+DAY_MS = 86_400_000
+
+
+class Table:
+    """A table of completed counters that can be away."""
+
+    def __init__(self) -> None:
+        self.away = 0
+        self.rows: dict[InfoHash, int] = {}
+        self.saved = asyncio.Event()
+
+    async def load_completed(self) -> AsyncIterator[Sequence[Completed]]:
+        yield [Completed(*row) for row in self.rows.items()]
+
+    async def save_completed(self, rows: Sequence[Completed]) -> None:
+        if self.away:
+            self.away -= 1
+            raise DatabaseError("the database is away")
+        self.rows.update(rows)
+        self.saved.set()
+
+
+class Sender:
+    unsent = 0
+
+
+def announce(swarms: PortableSwarms, number: int, *, event: AnnounceEvent = AnnounceEvent.NONE) -> None:
+    peer = Peer(Endpoint(number.to_bytes(4) + b"\x1a\xe1"), PeerId(b"-" * 20), 0, 0, 0, event)
+    info_hash = InfoHash(number.to_bytes(20))
+    swarms.announce(info_hash, peer, num_want=0, families=Families.IPV4, now_ms=DAY_MS)
+
+
+@contextlib.asynccontextmanager
+async def running(job: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(job)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+class Count:
+    """A callable's calls, to wait for."""
+
+    def __init__(self) -> None:
+        self._calls = 0
+        self._another = asyncio.Event()
+
+    def __call__(self) -> None:
+        self._calls += 1
+        self._another.set()
+
+    async def reaches(self, calls: int) -> None:
+        async with asyncio.timeout(10):
+            while self._calls < calls:
+                self._another.clear()
+                await self._another.wait()
+
+
+class LineCount(logging.Handler):
+    """Counts log lines."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines = Count()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines()
+
+
+@pytest.fixture
+def cleanup_lines() -> Iterator[Count]:
+    log, handler = logging.getLogger("torrust_tracker::bootstrap::jobs::torrent_cleanup"), LineCount()
+    log.addHandler(handler)
+    yield handler.lines
+    log.removeHandler(handler)
+
+
+@pytest.mark.slow
+async def test_inactive_peers_go_within_a_pass_and_one_line_says_so(
+    cleanup_lines: Count, caplog: pytest.LogCaptureFixture
+) -> None:
+    swarms = PortableSwarms(retention=Retention(max_peer_timeout=10))
+    for number in range(3000):
+        announce(swarms, number)
+    with caplog.at_level(logging.INFO):
+        async with running(jobs.remove_inactive_peers(swarms, lambda: DAY_MS + 11_000, interval=1)):
+            await cleanup_lines.reaches(1)
+    assert swarms.totals().torrents == 0
+    lines = [record.getMessage() for record in caplog.records if "torrent_cleanup" in record.name]
+    assert [line[:24] for line in lines] == ["Cleaned up torrents in: "]
+
+
+@pytest.mark.slow
+async def test_a_pass_keeps_who_is_active(cleanup_lines: Count, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    swarms = PortableSwarms(retention=Retention(max_peer_timeout=10))
+    announce(swarms, 1)
+    async with running(jobs.remove_inactive_peers(swarms, lambda: DAY_MS + 9000, interval=1)):
+        await cleanup_lines.reaches(1)
+    assert swarms.totals().seeders == 1
+
+
+async def test_changed_counters_are_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "SAVE_INTERVAL", 0.01)
+    table, swarms = Table(), PortableSwarms(retention=Retention(keep_completed=True))
+    announce(swarms, 1, event=AnnounceEvent.STARTED)
+    announce(swarms, 1, event=AnnounceEvent.COMPLETED)
+    async with running(jobs.save_completed(CompletedCounters(table, swarms))), asyncio.timeout(5):
+        await table.saved.wait()
+    assert table.rows == {InfoHash((1).to_bytes(20)): 1}
+
+
+async def test_a_database_that_is_away_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(jobs, "SAVE_INTERVAL", 0.01)
+    table, swarms = Table(), PortableSwarms(retention=Retention(keep_completed=True))
+    table.away = 2
+    announce(swarms, 1, event=AnnounceEvent.STARTED)
+    announce(swarms, 1, event=AnnounceEvent.COMPLETED)
+    async with running(jobs.save_completed(CompletedCounters(table, swarms))), asyncio.timeout(5):
+        await table.saved.wait()
+    warnings = [record.getMessage() for record in caplog.records if "databases" in record.name]
+    assert len(warnings) == 2
+    assert "counters of 1 torrents are not saved yet" in warnings[0]
+    assert "the database is away" in warnings[0]
+    assert table.rows == {InfoHash((1).to_bytes(20)): 1}
+
+
+async def test_what_was_refused_is_reported_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(jobs, "REPORT_INTERVAL", 0.02)
+    statistics, swarms = PortableStatistics(), PortableSwarms()
+    looks = Count()
+
+    def look() -> jobs.Noteworthy:
+        looks()
+        return jobs.noteworthy(statistics, swarms, [Sender()])
+
+    with caplog.at_level(logging.INFO):
+        async with running(jobs.report_refusals(look)):
+            await looks.reaches(1)
+            statistics.count(Door.UDP4, Outcome.REFUSED)
+            statistics.count(Door.TCP6, Outcome.REFUSED)
+            statistics.count(Door.TCP6, Outcome.MALFORMED)
+            await looks.reaches(4)
+    assert [record.getMessage() for record in caplog.records] == [
+        "In the last minute: refused 2, malformed 1"
+    ]

@@ -1,0 +1,62 @@
+from pathlib import Path
+
+import pytest
+
+from torrust_py.memory import available_memory, what_fits
+
+GIB = 1024**3
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A machine with 8 GiB available and no container."""
+    write(tmp_path, "proc/meminfo", f"MemTotal: 99999999 kB\nMemAvailable: {8 * GIB // 1024} kB\n")
+    return tmp_path
+
+
+def write(root: Path, path: str, text: str) -> None:
+    (root / path).parent.mkdir(parents=True, exist_ok=True)
+    (root / path).write_text(text)
+
+
+def test_without_a_container_it_is_what_the_machine_has(root: Path) -> None:
+    assert available_memory(root) == 8 * GIB
+
+
+def test_the_limit_of_a_container_counts(root: Path) -> None:
+    write(root, "sys/fs/cgroup/memory.max", f"{2 * GIB}\n")
+    write(root, "sys/fs/cgroup/memory.current", f"{GIB // 2}\n")
+    assert available_memory(root) == 2 * GIB - GIB // 2
+
+
+def test_a_container_without_a_limit_does_not_count(root: Path) -> None:
+    write(root, "sys/fs/cgroup/memory.max", "max\n")
+    write(root, "sys/fs/cgroup/memory.current", f"{GIB}\n")
+    assert available_memory(root) == 8 * GIB
+
+
+def test_the_limit_of_an_old_container_counts(root: Path) -> None:
+    write(root, "sys/fs/cgroup/memory/memory.limit_in_bytes", f"{GIB}\n")
+    write(root, "sys/fs/cgroup/memory/memory.usage_in_bytes", f"{GIB // 4}\n")
+    assert available_memory(root) == GIB - GIB // 4
+
+
+def test_a_container_over_its_limit_has_nothing(root: Path) -> None:
+    write(root, "sys/fs/cgroup/memory.max", f"{GIB}\n")
+    write(root, "sys/fs/cgroup/memory.current", f"{2 * GIB}\n")
+    assert available_memory(root) == 0
+
+
+def test_a_system_without_proc_has_its_physical_memory(tmp_path: Path) -> None:
+    assert available_memory(tmp_path) > 0
+
+
+def test_torrents_and_peers_together_fit_into_half() -> None:
+    torrents, peers = what_fits(8 * GIB)
+    assert torrents * 750 + peers * 230 <= 4 * GIB
+    assert torrents > 1_000_000
+    assert peers > 4_000_000
+
+
+def test_a_tracker_without_memory_still_remembers_something() -> None:
+    assert what_fits(0) == (1, 1)

@@ -1,0 +1,287 @@
+"""The daemon: builds the core from the configuration, starts the services over it, stops them in reverse.
+
+The only place that knows every room.
+"""
+
+import asyncio
+import gc
+import logging
+import secrets
+import time
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from torrust_py import jobs
+from torrust_py.clock import Clock
+from torrust_py.config import Config
+from torrust_py.core.completed import CompletedCounters
+from torrust_py.core.database import Database
+from torrust_py.core.errors import DatabaseError
+from torrust_py.core.keys import Keys
+from torrust_py.core.statistics import PortableStatistics, Statistics
+from torrust_py.core.swarms import Limits, PortableSwarms, Retention, Swarms
+from torrust_py.core.tracker import Rules, Tracker
+from torrust_py.core.types import packed_address
+from torrust_py.core.whitelist import ListedTorrents, PortableWhitelist
+from torrust_py.databases import open_database
+from torrust_py.http import HttpHandler
+from torrust_py.listeners import StartError
+from torrust_py.memory import available_memory, what_fits
+from torrust_py.services import (
+    Services,
+    WebAddress,
+    start_api,
+    start_health_check_api,
+    start_http_trackers,
+    start_udp_trackers,
+)
+from torrust_py.signals import StopSignals
+from torrust_py.udp import SECRET_SIZE, PortableConnectionIds, UdpHandler, UdpTracker
+
+if TYPE_CHECKING:  # see services.py
+    from aiohttp import web
+
+_LAST_SAVE = 3.0  # seconds
+
+_log = logging.getLogger("torrust_tracker")
+_app_log = logging.getLogger("torrust_tracker::bootstrap::app")
+
+
+async def run(config: Config, *, data_plane: str | None) -> None:
+    """Run until SIGINT or SIGTERM. Services start in the order of `_run` and stop together.
+
+    `data_plane` is the form that was asked for, if any. Raises StartError or DatabaseError if a part cannot
+    start; then what had started is stopped.
+    """
+    signals = StopSignals()
+    try:
+        await _run(config, data_plane, signals)
+    except asyncio.CancelledError:
+        if not signals.came:
+            raise
+    _log.info("Torrust successfully shutdown.")
+
+
+async def _run(config: Config, data_plane: str | None, signals: StopSignals) -> None:
+    clock = Clock(max_peer_timeout=config.core.tracker_policy.max_peer_timeout)
+    _app_log.info("Configuration:\n%s", config.masked_json())
+    _choose_data_plane(data_plane)
+    if not (config.udp_trackers or config.http_trackers or config.http_api):
+        _app_log.warning("No services enabled in configuration")
+    async with AsyncExitStack() as stack:
+        database_config = config.core.database
+        database = await stack.enter_async_context(
+            open_database(database_config.driver, database_config.path.get_secret_value())
+        )
+        core = await _load_core(config, database)
+        stack.push_async_callback(_save_for_the_last_time, core.completed)
+        services = await stack.enter_async_context(Services())
+        udp_trackers = await _start_udp_trackers(config, core, services, clock, database)
+        http_trackers = await _start_http_trackers(config, core, services, clock)
+        apis = await _start_api(config, core, services, clock)
+        await start_health_check_api(
+            config.health_check_api,
+            services,
+            udp_trackers=udp_trackers,
+            http_trackers=http_trackers,
+            apis=apis,
+        )
+        signals.ready()
+        gc.freeze()  # what was made so far stays: the collector need not look at it again
+        gc.enable()
+        async with asyncio.TaskGroup() as group:
+            running = [group.create_task(job) for job in _jobs(config, core, clock, udp_trackers)]
+            await signals.wait()
+            for task in running:
+                task.cancel()
+        _log.info("Torrust shutting down ...")
+
+
+# --- the core
+
+
+class _Core(NamedTuple):
+    """The parts of the core, for those who build services over it."""
+
+    tracker: Tracker
+    swarms: Swarms
+    statistics: Statistics
+    keys: Keys
+    listed: ListedTorrents
+    completed: CompletedCounters
+
+
+async def _load_core(config: Config, database: Database) -> _Core:
+    """What the database keeps is in memory when this returns. Raises DatabaseError."""
+    core = config.core
+    swarms = PortableSwarms(limits=_limits(config), retention=_retention(config))
+    whitelist = PortableWhitelist()
+    keys = Keys(
+        database, check_expiration=core.private_mode is None or core.private_mode.check_keys_expiration
+    )
+    listed = ListedTorrents(database, whitelist)
+    completed = CompletedCounters(database, swarms)
+    if core.private:
+        await keys.load()
+    if core.listed:
+        await listed.load()
+    if core.tracker_policy.persistent_torrent_completed_stat:
+        await _load_completed(completed)
+    tracker = Tracker(_rules(config), swarms=swarms, whitelist=whitelist, keys=keys)
+    return _Core(tracker, swarms, PortableStatistics(), keys, listed, completed)
+
+
+async def _load_completed(completed: CompletedCounters) -> None:
+    rows, restored = await completed.load()
+    if restored < rows:
+        _app_log.warning(
+            "Only %s of the %s torrents of the database found room; raise core.limits.max_torrents",
+            restored,
+            rows,
+        )
+
+
+def _rules(config: Config) -> Rules:
+    core = config.core
+    external = core.net.external_ip
+    return Rules(
+        interval=core.announce_policy.interval,
+        interval_min=core.announce_policy.interval_min,
+        max_peers=core.announce_policy.max_peers_per_announce,
+        private=core.private,
+        listed=core.listed,
+        external_address=packed_address(str(external)) if external is not None else None,
+    )
+
+
+def _retention(config: Config) -> Retention:
+    policy = config.core.tracker_policy
+    return Retention(
+        max_peer_timeout=policy.max_peer_timeout,
+        remove_peerless=policy.remove_peerless_torrents,
+        keep_completed=policy.persistent_torrent_completed_stat,
+    )
+
+
+def _limits(config: Config) -> Limits:
+    """The configured limits; in place of absent ones, what fits in half of the memory."""
+    configured = config.core.limits
+    torrents, peers = what_fits(available_memory())
+    limits = Limits(
+        max_torrents=torrents if configured.max_torrents is None else configured.max_torrents,
+        max_peers=peers if configured.max_peers is None else configured.max_peers,
+        max_peers_per_torrent=configured.max_peers_per_torrent,
+    )
+    listed = ", ".join(f"{name} {value}" for name, value in limits._asdict().items())
+    _app_log.info("Limits (0 is none): %s", listed)
+    return limits
+
+
+async def _save_for_the_last_time(completed: CompletedCounters) -> None:
+    try:
+        async with asyncio.timeout(_LAST_SAVE):
+            await completed.save()
+    except (DatabaseError, TimeoutError) as error:
+        _app_log.error(
+            "The completed counters of %s torrents could not be saved: %s",
+            completed.unsaved,
+            str(error) or f"the database took over {_LAST_SAVE} s",
+        )
+
+
+async def _secret(database: Database) -> bytes:
+    """The secret of the connection ids: the kept one, or one for this run only."""
+    try:
+        return await database.load_secret("udp_connection_ids", size=SECRET_SIZE)
+    except DatabaseError as error:
+        _app_log.warning(
+            "The secret of the UDP connection ids is not kept; after a restart clients must connect anew: %s",
+            error,
+        )
+        return secrets.token_bytes(SECRET_SIZE)
+
+
+# --- the services
+
+
+async def _start_udp_trackers(
+    config: Config, core: _Core, services: Services, clock: Clock, database: Database
+) -> list[UdpTracker]:
+    if not config.udp_trackers:
+        _app_log.info("No UDP blocks in configuration")
+        return []
+    if config.core.private:
+        for tracker in config.udp_trackers:
+            _app_log.warning(
+                "Could not start UDP tracker on: %s while in private mode. "
+                "UDP is not safe for private trackers!",
+                tracker.bind_address,
+            )
+        return []
+    connection_ids = PortableConnectionIds(await _secret(database), unix_offset_ms=clock.unix_offset_ms)
+    handler = UdpHandler(core.tracker, connection_ids, core.statistics)
+    return await start_udp_trackers(config.udp_trackers, handler, services, now_ms=clock.now_ms)
+
+
+async def _start_http_trackers(
+    config: Config, core: _Core, services: Services, clock: Clock
+) -> list[WebAddress]:
+    if not config.http_trackers:
+        _app_log.info("No HTTP blocks in configuration")
+        return []
+    handler = HttpHandler(core.tracker, core.statistics, on_reverse_proxy=config.core.net.on_reverse_proxy)
+    return await start_http_trackers(config.http_trackers, handler, services, now_ms=clock.now_ms)
+
+
+async def _start_api(config: Config, core: _Core, services: Services, clock: Clock) -> list[WebAddress]:
+    if config.http_api is None:
+        _app_log.info("No API block in configuration")
+        return []
+
+    def application(tokens: Sequence[str]) -> "web.Application":
+        from torrust_py.api import api_application  # late, see services.py
+
+        return api_application(
+            swarms=core.swarms,
+            statistics=core.statistics,
+            usage_statistics=config.core.tracker_usage_statistics,
+            keys=core.keys,
+            listed=core.listed,
+            tokens=tokens,
+            unix_offset_ms=clock.unix_offset_ms,
+            unix_now_ns=time.time_ns,
+        )
+
+    return [await start_api(config.http_api, application, services)]
+
+
+# --- the jobs
+
+
+def _jobs(
+    config: Config, core: _Core, clock: Clock, udp_trackers: Sequence[UdpTracker]
+) -> Iterator[Coroutine[None, None, None]]:
+    interval = config.core.inactive_peer_cleanup_interval
+    if interval > 0:
+        yield jobs.remove_inactive_peers(core.swarms, clock.now_ms, interval=interval)
+    if config.core.tracker_policy.persistent_torrent_completed_stat:
+        yield jobs.save_completed(core.completed)
+    yield jobs.report_refusals(partial(jobs.noteworthy, core.statistics, core.swarms, udp_trackers))
+
+
+# --- the form of the data plane
+
+
+def _choose_data_plane(asked: str | None) -> None:
+    """Log the form that runs. Raises StartError if the one that was asked for cannot be had."""
+    if asked not in (None, "", "portable", "native"):
+        raise StartError(f"TORRUST_TRACKER_DATA_PLANE is {asked!r}: it may be portable or native")
+    if asked == "native":
+        raise StartError(
+            "TORRUST_TRACKER_DATA_PLANE is native, but this installation has no compiled data plane; "
+            "leave the variable unset, or set it to portable"
+        )
+    reason = "as TORRUST_TRACKER_DATA_PLANE asks" if asked else "there is no compiled one"
+    _app_log.info("Data plane: portable (%s)", reason)

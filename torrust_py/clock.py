@@ -1,0 +1,22 @@
+"""The tracker's time: milliseconds of the monotonic clock from an origin that lies before the start.
+
+It lies so far before it that a peer that was remembered across a restart has a time, too. One offset, fixed
+at the start, turns it into Unix time, so that a clock that is set voids nothing.
+"""
+
+import time
+
+_DAY_MS = 24 * 60 * 60 * 1000
+
+
+class Clock:
+    """Starts `max_peer_timeout` seconds and a day after its origin."""
+
+    def __init__(self, *, max_peer_timeout: int) -> None:
+        start_ms = max_peer_timeout * 1000 + _DAY_MS
+        self._origin_ms = time.monotonic_ns() // 1_000_000 - start_ms
+        self.unix_offset_ms = time.time_ns() // 1_000_000 - start_ms
+        """What makes Unix milliseconds of this clock's."""
+
+    def now_ms(self) -> int:
+        return time.monotonic_ns() // 1_000_000 - self._origin_ms

@@ -1,0 +1,107 @@
+"""`torrust-tracker`, the daemon."""
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import sys
+from collections.abc import Coroutine
+from importlib.metadata import version
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from torrust_py.config import ConfigError, default_config, load_config
+from torrust_py.logs import start_logging
+
+_HELP = """
+BitTorrent tracker: UDP, HTTP, REST API and health check in one process.
+
+It is configured by a TOML document and by the environment, as the Torrust tracker is:
+
+\b
+  TORRUST_TRACKER_CONFIG_TOML            the document itself, or
+  TORRUST_TRACKER_CONFIG_TOML_PATH       the path of its file, or
+  ./tracker.toml                         if neither is set
+  TORRUST_TRACKER_CONFIG_OVERRIDE_<PATH> one option; __ separates the levels:
+                                         ..._OVERRIDE_HTTP_API__ACCESS_TOKENS__ADMIN=<secret>
+  TORRUST_TRACKER_DATA_PLANE             portable or native: force a form of the data plane
+
+A first configuration:
+
+\b
+  torrust-tracker --print-default-config > tracker.toml
+  mkdir -p storage/tracker/lib/database
+  torrust-tracker
+
+SIGINT or SIGTERM stops it cleanly; a second one at once.
+"""
+
+
+def _print_default_config(context: click.Context, _: click.Parameter, asked: bool) -> None:
+    if asked:
+        click.echo(default_config(), nl=False)
+        context.exit()
+
+
+@click.command(help=_HELP, context_settings={"max_content_width": 100})
+@click.option(
+    "--print-default-config",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_default_config,
+    help="Print a configuration to start from, each option commented, and exit.",
+)
+@click.version_option(version("torrust_py"), prog_name="torrust-tracker")
+def main() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop_before_anything_runs)
+    sys.exit(_start())
+
+
+def _stop_before_anything_runs(number: int, frame: FrameType | None) -> None:
+    sys.exit(0)
+
+
+def _start() -> int:
+    """Run the daemon; its exit status."""
+    try:
+        loaded = load_config(os.environ, Path.cwd())
+    except ConfigError as error:
+        return _fail(error)
+    for line in loaded.announcement:
+        print(line, flush=True)
+    config = loaded.config
+    start_logging(config.logging.threshold)
+    logging.getLogger("torrust_tracker::bootstrap::logging").info("Logging initialized")
+    gc.disable()  # until all is built: nothing of it is garbage
+    # Only now, so that --help and a wrong configuration answer at once.
+    from torrust_py.app import run
+    from torrust_py.core.errors import DatabaseError
+    from torrust_py.listeners import StartError
+
+    try:
+        _run(run(config, data_plane=os.environ.get("TORRUST_TRACKER_DATA_PLANE")))
+    except (StartError, DatabaseError) as error:
+        return _fail(error)
+    return 0
+
+
+def _fail(error: Exception) -> int:
+    print(f"torrust-tracker: {error}", file=sys.stderr, flush=True)
+    return 1
+
+
+def _run(daemon: Coroutine[None, None, None]) -> None:
+    """Run it on uvloop; on asyncio's own loop where uvloop does not exist."""
+    try:
+        import uvloop
+    except ImportError:
+        factory = None
+    else:
+        factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(daemon)

@@ -1,0 +1,123 @@
+"""What the daemon does by the clock. Each job runs until it is cancelled."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple, Protocol
+
+from torrust_py.core.completed import CompletedCounters
+from torrust_py.core.errors import DatabaseError
+from torrust_py.core.statistics import Door, Statistics
+from torrust_py.core.swarms import Swarms
+
+SAVE_INTERVAL = 1.0
+"""Seconds between two looks at the completed counters; a failure doubles it, up to LONGEST_SAVE_INTERVAL."""
+
+LONGEST_SAVE_INTERVAL = 60.0
+
+REPORT_INTERVAL = 60.0
+
+_EXPIRY_ROUNDS_PER_SECOND = 4
+_EXPIRY_SLICE = 1000  # torrents and peers between two turns of the loop: a few milliseconds
+
+_cleanup_log = logging.getLogger("torrust_tracker::bootstrap::jobs::torrent_cleanup")
+_database_log = logging.getLogger("torrust_tracker::core::databases")
+_report_log = logging.getLogger("torrust_tracker::core::statistics")
+
+
+async def remove_inactive_peers(swarms: Swarms, now_ms: Callable[[], int], *, interval: int) -> None:
+    """Look at every peer once in `interval` seconds, a little at a time."""
+    while True:
+        spent = await _expiry_pass(swarms, now_ms, interval=interval)
+        _cleanup_log.info("Cleaned up torrents in: %sms", round(spent * 1000))
+
+
+async def _expiry_pass(swarms: Swarms, now_ms: Callable[[], int], *, interval: int) -> float:
+    """One pass, spread over `interval` seconds; the seconds of work that it took."""
+    start, spent = time.monotonic(), 0.0
+    rounds = interval * _EXPIRY_ROUNDS_PER_SECOND
+    totals = swarms.totals()
+    share = 1 + (totals.torrents + totals.seeders + totals.leechers) // rounds
+    ended = False
+    for done in range(1, rounds + 1):
+        await asyncio.sleep(max(0.0, start + done * interval / rounds - time.monotonic()))
+        left = share
+        while not ended and (left > 0 or done == rounds):
+            slice_start = time.monotonic()
+            ended = swarms.expire(now_ms(), work=min(left, _EXPIRY_SLICE) if left > 0 else _EXPIRY_SLICE)
+            spent += time.monotonic() - slice_start
+            left -= _EXPIRY_SLICE
+            await asyncio.sleep(0)
+    return spent
+
+
+async def save_completed(counters: CompletedCounters) -> None:
+    """Save what changed every second. A database that is away is tried again, ever more rarely."""
+    interval = SAVE_INTERVAL
+    while True:
+        await asyncio.sleep(interval)
+        try:
+            await counters.save()
+        except DatabaseError as error:
+            interval = min(2 * interval, LONGEST_SAVE_INTERVAL)
+            _database_log.warning(
+                "The completed counters of %s torrents are not saved yet, next try in %s s: %s",
+                counters.unsaved,
+                round(interval),
+                error,
+            )
+        else:
+            interval = SAVE_INTERVAL
+
+
+class Noteworthy(NamedTuple):
+    """Counters that move only when something is not as it should be."""
+
+    refused: int
+    malformed: int
+    dropped: int
+    unsent: int
+    replaced_peers: int
+    evicted_torrents: int
+    unstored: int
+
+
+async def report_refusals(look: Callable[[], Noteworthy]) -> None:
+    """Once a minute, one line of what was refused, malformed, dropped or did not fit, if any was."""
+    before = look()
+    while True:
+        await asyncio.sleep(REPORT_INTERVAL)
+        now = look()
+        moved = {
+            name: value - was
+            for name, value, was in zip(Noteworthy._fields, now, before, strict=True)
+            if value != was
+        }
+        if moved:
+            _report_log.info("In the last minute: %s", _listed(moved))
+        before = now
+
+
+class Sender(Protocol):
+    """A server that counts the responses that the kernel did not take."""
+
+    unsent: int
+
+
+def noteworthy(statistics: Statistics, swarms: Swarms, senders: Iterable[Sender]) -> Noteworthy:
+    doors = [statistics.door(door) for door in Door]
+    pressure = swarms.pressure()
+    return Noteworthy(
+        refused=sum(door.refused for door in doors),
+        malformed=sum(door.malformed for door in doors),
+        dropped=sum(door.dropped for door in doors),
+        unsent=sum(sender.unsent for sender in senders),
+        replaced_peers=pressure.replaced_peers,
+        evicted_torrents=pressure.evicted_torrents,
+        unstored=pressure.unstored,
+    )
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in counts.items())

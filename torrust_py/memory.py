@@ -1,0 +1,51 @@
+"""How much memory there is, and how many torrents and peers fit into it."""
+
+import os
+from pathlib import Path
+
+BYTES_PER_PEER = 230
+"""What a peer costs the portable store, at most: 56 bytes of its own (IPv6: 68), its index, slack."""
+
+BYTES_PER_TORRENT = 750
+"""What a torrent of one peer costs there."""
+
+
+def available_memory(root: Path = Path("/")) -> int:
+    """Bytes that this process can still take: of the machine, or of the container if that has less.
+
+    `root` is where /proc and /sys are found.
+    """
+    return max(0, min([_available_on_machine(root), *_available_in_container(root)]))
+
+
+def what_fits(available: int) -> tuple[int, int]:
+    """Torrents and peers that fit together into half of the memory."""
+    share = available // 4
+    return max(1, share // BYTES_PER_TORRENT), max(1, share // BYTES_PER_PEER)
+
+
+def _available_on_machine(root: Path) -> int:
+    try:
+        for line in (root / "proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass  # no Linux
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _available_in_container(root: Path) -> list[int]:
+    """What control groups (version 2, version 1) leave; empty without a limit."""
+    files = (
+        ("sys/fs/cgroup/memory.max", "sys/fs/cgroup/memory.current"),
+        ("sys/fs/cgroup/memory/memory.limit_in_bytes", "sys/fs/cgroup/memory/memory.usage_in_bytes"),
+    )
+    left = []
+    for limit_file, usage_file in files:
+        try:
+            limit, usage = (root / limit_file).read_text().strip(), (root / usage_file).read_text().strip()
+        except OSError:
+            continue  # not this version
+        if limit.isdecimal():
+            left.append(int(limit) - int(usage))
+    return left

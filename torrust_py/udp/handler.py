@@ -1,0 +1,145 @@
+"""What a datagram is answered with."""
+
+import logging
+from ipaddress import ip_address
+
+from torrust_py.core.errors import NotWhitelisted, TrackerError
+from torrust_py.core.statistics import Door, Outcome, Statistics
+from torrust_py.core.tracker import Tracker
+from torrust_py.core.types import Address, Families, Peer, is_ipv4
+from torrust_py.udp.connection_ids import ConnectionIds
+from torrust_py.udp.packets import (
+    ANNOUNCE,
+    CONNECT,
+    MAX_PEERS_IPV4,
+    MAX_PEERS_IPV6,
+    AnnounceRequest,
+    BadPacket,
+    action_of,
+    encode_announce_response,
+    encode_connect_response,
+    encode_error_response,
+    encode_scrape_response,
+    parse_announce,
+    parse_connect,
+    parse_scrape,
+    transaction_id_of,
+)
+
+MALFORMED_ANSWERS_PER_SECOND = 1000
+"""Anyone can send garbage under another's address; what is beyond this goes unanswered."""
+
+_log = logging.getLogger("UDP TRACKER")
+
+
+class UdpHandler:
+    """Answers datagrams; the same for every UDP tracker of the process."""
+
+    def __init__(self, tracker: Tracker, connection_ids: ConnectionIds, statistics: Statistics) -> None:
+        self._tracker = tracker
+        self._connection_ids = connection_ids
+        self._statistics = statistics
+        self._malformed = AnswerBudget(MALFORMED_ANSWERS_PER_SECOND)
+        self._logs = _log.isEnabledFor(logging.DEBUG)
+
+    def handle(self, datagram: bytes, client: Address, now_ms: int) -> bytes | None:
+        """The response, or None if there is none; counts what became of the request."""
+        door = Door.UDP4 if is_ipv4(client) else Door.UDP6
+        self._statistics.count(door, Outcome.RECEIVED)
+        outcome, response = self._outcome(datagram, client, now_ms)
+        self._statistics.count(door, outcome)
+        if self._logs:
+            _log_request(outcome, client, response)
+        return response
+
+    def _outcome(self, datagram: bytes, client: Address, now_ms: int) -> tuple[Outcome, bytes | None]:
+        try:
+            return self._answer(datagram, client, now_ms)
+        except BadPacket as error:
+            if not self._malformed.take(now_ms):
+                return Outcome.DROPPED, None
+            return Outcome.MALFORMED, _refusal(datagram, f"bad request: {error}")
+        except TrackerError as error:
+            return Outcome.REFUSED, _refusal(datagram, error_text(error))
+        except MemoryError:
+            return Outcome.DROPPED, None
+        except Exception:
+            _log.exception("a request failed")
+            return Outcome.DROPPED, _refusal(datagram, "internal server error")
+
+    def _answer(self, datagram: bytes, client: Address, now_ms: int) -> tuple[Outcome, bytes]:
+        action = action_of(datagram)
+        if action == ANNOUNCE:
+            return Outcome.ANNOUNCE, self._announce(datagram, client, now_ms)
+        if action == CONNECT:
+            return Outcome.CONNECT, self._connect(datagram, client, now_ms)
+        return Outcome.SCRAPE, self._scrape(datagram, client, now_ms)
+
+    def _connect(self, datagram: bytes, client: Address, now_ms: int) -> bytes:
+        request = parse_connect(datagram)
+        return encode_connect_response(request.transaction_id, self._connection_ids.issue(client, now_ms))
+
+    def _announce(self, datagram: bytes, client: Address, now_ms: int) -> bytes:
+        request = parse_announce(datagram)
+        self._connection_ids.check(request.connection_id, client, now_ms)
+        families, fitting = (
+            (Families.IPV4, MAX_PEERS_IPV4) if is_ipv4(client) else (Families.IPV6, MAX_PEERS_IPV6)
+        )
+        swarm = self._tracker.announce(
+            request.info_hash,
+            self._peer(request, client),
+            num_want=request.num_want,
+            at_most=fitting,
+            families=families,
+            now_ms=now_ms,
+        )
+        return encode_announce_response(
+            request.transaction_id, interval=self._tracker.rules.interval, swarm=swarm
+        )
+
+    def _peer(self, request: AnnounceRequest, client: Address) -> Peer:
+        return Peer(
+            self._tracker.endpoint(client, request.port),
+            request.peer_id,
+            request.uploaded,
+            request.downloaded,
+            request.left,
+            request.event,
+        )
+
+    def _scrape(self, datagram: bytes, client: Address, now_ms: int) -> bytes:
+        request = parse_scrape(datagram)
+        self._connection_ids.check(request.connection_id, client, now_ms)
+        counts = [self._tracker.scrape(info_hash) for info_hash in request.info_hashes]
+        return encode_scrape_response(request.transaction_id, counts)
+
+
+def error_text(error: TrackerError) -> str:
+    """A refusal as it goes on the wire, with the prefix that Torrust gives it."""
+    return f"tracker server error: {error}" if isinstance(error, NotWhitelisted) else str(error)
+
+
+def _refusal(datagram: bytes, text: str) -> bytes:
+    return encode_error_response(transaction_id_of(datagram), text)
+
+
+def _log_request(outcome: Outcome, client: Address, response: bytes | None) -> None:
+    size = len(response) if response is not None else 0
+    _log.debug("%s from %s: %d bytes", outcome.name, ip_address(client), size)
+
+
+class AnswerBudget:
+    """So many answers a second."""
+
+    def __init__(self, per_second: int) -> None:
+        self._per_second = per_second
+        self._second = -1
+        self._left = 0
+
+    def take(self, now_ms: int) -> bool:
+        """False if this second's answers are spent."""
+        second = now_ms // 1000
+        if second != self._second:
+            self._second, self._left = second, self._per_second
+        self._left -= 1
+        return self._left >= 0

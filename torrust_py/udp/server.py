@@ -1,0 +1,129 @@
+"""The UDP socket of a tracker: datagrams in, datagrams out.
+
+A socket bound to a wildcard address answers from the address that was asked: the kernel tells it with each
+datagram (IP_PKTINFO of ip(7), IPV6_PKTINFO of RFC 3542), and is told it with the response.
+"""
+
+import asyncio
+import logging
+import socket
+import sys
+from collections.abc import Callable
+from ipaddress import ip_address
+from struct import Struct
+from types import TracebackType
+from typing import Self
+
+from torrust_py.core.types import Address, unmapped
+from torrust_py.udp.handler import UdpHandler
+from torrust_py.udp.packets import DATAGRAM_SIZE
+
+DATAGRAMS_A_TURN = 64
+"""After so many the loop turns, whatever else waits in the socket."""
+
+_IP_PKTINFO = 8  # Linux; the socket module has the name from Python 3.14 on
+_IN_PKTINFO = Struct("=I4s4s")  # interface, local address, destination
+_IN6_PKTINFO = Struct("=16sI")  # destination, interface
+_LINK_LOCAL = b"\xfe\x80"
+
+_log = logging.getLogger("UDP TRACKER")
+
+_Ancillary = list[tuple[int, int, bytes]]
+_SocketAddress = tuple[str, int] | tuple[str, int, int, int]
+
+
+class UdpTracker:
+    """Answers what comes to `listener`, a bound UDP socket, which it closes in the end.
+
+    `now_ms` is the tracker's clock: milliseconds from its origin of time.
+    """
+
+    def __init__(self, listener: socket.socket, handler: UdpHandler, *, now_ms: Callable[[], int]) -> None:
+        listener.setblocking(False)
+        self._socket = listener
+        self._handler = handler
+        self._now_ms = now_ms
+        self._answer_one = self._answer_from_asked if _is_wildcard(listener) else self._answer
+        self.unsent = 0
+        """Responses that the kernel did not take."""
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """The address that it is bound to."""
+        host, port = self._socket.getsockname()[:2]
+        return host, port
+
+    async def __aenter__(self) -> Self:
+        if self._answer_one == self._answer_from_asked:
+            _ask_for_destinations(self._socket)
+        asyncio.get_running_loop().add_reader(self._socket, self._on_readable)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        asyncio.get_running_loop().remove_reader(self._socket)
+        self._socket.close()
+
+    def _on_readable(self) -> None:
+        now_ms = self._now_ms()
+        for _ in range(DATAGRAMS_A_TURN):
+            try:
+                self._answer_one(now_ms)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                # An earlier datagram's fault (ICMP), which the kernel reports with whatever comes next.
+                _log.debug("receiving failed: %s", error)
+
+    def _answer(self, now_ms: int) -> None:
+        datagram, address = self._socket.recvfrom(DATAGRAM_SIZE)
+        response = self._handler.handle(datagram, _packed(self._socket.family, address[0]), now_ms)
+        if response is not None:
+            self._send(response, [], address)
+
+    def _answer_from_asked(self, now_ms: int) -> None:
+        datagram, ancillary, _, address = self._socket.recvmsg(DATAGRAM_SIZE, 64)
+        response = self._handler.handle(datagram, _packed(self._socket.family, address[0]), now_ms)
+        if response is not None:
+            self._send(response, _as_source(ancillary), address)
+
+    def _send(self, response: bytes, ancillary: _Ancillary, address: _SocketAddress) -> None:
+        try:
+            if ancillary:
+                self._socket.sendmsg([response], ancillary, 0, address)
+            else:
+                self._socket.sendto(response, address)
+        except OSError as error:
+            self.unsent += 1
+            _log.debug("failed to send to %s: %s", address[0], error)
+
+
+def _is_wildcard(listener: socket.socket) -> bool:
+    return ip_address(listener.getsockname()[0]).is_unspecified
+
+
+def _packed(family: int, host: str) -> Address:
+    if family == socket.AF_INET:
+        return Address(socket.inet_aton(host))
+    return unmapped(socket.inet_pton(socket.AF_INET6, host))
+
+
+def _ask_for_destinations(listener: socket.socket) -> None:
+    if listener.family == socket.AF_INET6:
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+    elif sys.platform == "linux":
+        listener.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+
+
+def _as_source(ancillary: _Ancillary) -> _Ancillary:
+    """What makes a response leave from where its request came to; by any interface, so that routes decide."""
+    for level, kind, data in ancillary:
+        if level == socket.IPPROTO_IP and kind == _IP_PKTINFO:
+            _, local, _ = _IN_PKTINFO.unpack(data)
+            return [(level, kind, _IN_PKTINFO.pack(0, local, bytes(4)))]
+        if level == socket.IPPROTO_IPV6 and kind == socket.IPV6_PKTINFO:
+            destination, interface = _IN6_PKTINFO.unpack(data)
+            by = interface if destination.startswith(_LINK_LOCAL) else 0
+            return [(level, kind, _IN6_PKTINFO.pack(destination, by))]
+    return []
