@@ -135,7 +135,10 @@ _PEERS_A_STEP = 256
 _TORRENTS_A_STEP = 4096
 _EVICTION_SAMPLE = 16
 _DETAILS = Struct("<20sqqqH")
+_DETAILS_SIZE = _DETAILS.size
 _EVENTS = tuple(AnnounceEvent)
+_COMPLETED, _STOPPED = AnnounceEvent.COMPLETED, AnnounceEvent.STOPPED
+_IPV4, _IPV6, _BOTH = Families.IPV4, Families.IPV6, Families.BOTH
 
 Random = Callable[[], float]
 """Uniform in [0, 1), as `random.random`."""
@@ -172,7 +175,7 @@ class PortableSwarms:
         swarm = self._swarms.get(info_hash)
         if swarm is not None and swarm.announces < 2:
             swarm.announces += 1
-        if peer.event is AnnounceEvent.STOPPED:
+        if peer.event is _STOPPED:
             return self._stop(swarm, peer.endpoint)
         position = -1
         if not peer.endpoint.endswith(b"\0\0"):
@@ -276,14 +279,15 @@ class PortableSwarms:
         return swarm, position
 
     def _update(self, swarm: "_Swarm", half: "_Half", position: int, peer: Peer, now_ms: int) -> int:
-        if peer.event is AnnounceEvent.COMPLETED and half.event(position) is not AnnounceEvent.COMPLETED:
+        if peer.event is _COMPLETED and half.event(position) is not _COMPLETED:
             swarm.completed += 1
             self._completed += 1
             if self._retention.keep_completed:
                 self._changed[swarm.info_hash] = swarm.completed
         before = half.leechers
         position = half.update(position, peer, now_ms)
-        self._count(leechers=half.leechers - before, seeders=before - half.leechers)
+        if half.leechers != before:
+            self._count(leechers=half.leechers - before, seeders=before - half.leechers)
         return position
 
     def _count(self, *, leechers: int, seeders: int) -> None:
@@ -393,10 +397,7 @@ class _Swarm:
     def __init__(self, info_hash: InfoHash, position: int) -> None:
         self.info_hash = info_hash
         self.position = position  # in the table of all swarms
-        self.halves: tuple[_Half | None, _Half | None] = (
-            None,
-            None,
-        )  # IPv4, IPv6; each made when first needed
+        self.halves: tuple[_Half | None, _Half | None] = None, None  # IPv4, IPv6; made when first needed
         self.completed = 0
         self.announces = 1  # 2 stands for all above
 
@@ -428,21 +429,20 @@ class _Swarm:
     ) -> SwarmView:
         """What `peer`, who stands at `position` of its family's half (-1: nowhere), is told."""
         ipv4, ipv6 = self.halves
-        seeder = peer.left == 0
         hole_ipv4, hole_ipv6 = (position, -1) if len(peer.endpoint) == ENDPOINT_SIZE_IPV4 else (-1, position)
-        want_ipv4 = num_want if families is not Families.IPV6 else 0
-        want_ipv6 = num_want if families is not Families.IPV4 else 0
-        if families is Families.BOTH:
-            others_ipv4 = len(ipv4) - (hole_ipv4 >= 0) if ipv4 is not None else 0
-            others_ipv6 = len(ipv6) - (hole_ipv6 >= 0) if ipv6 is not None else 0
+        want_ipv4 = num_want if families is not _IPV6 else 0
+        want_ipv6 = num_want if families is not _IPV4 else 0
+        if families is _BOTH and ipv4 is not None and ipv6 is not None:
+            others_ipv4, others_ipv6 = len(ipv4) - (hole_ipv4 >= 0), len(ipv6) - (hole_ipv6 >= 0)
             want_ipv4 = min(others_ipv4, num_want - min(others_ipv6, num_want // 2))
             want_ipv6 = num_want - want_ipv4
-        return SwarmView(
-            self.seeders,
-            self.leechers,
-            ipv4.choose(want_ipv4, hole_ipv4, seeder=seeder, random=random) if ipv4 is not None else b"",
-            ipv6.choose(want_ipv6, hole_ipv6, seeder=seeder, random=random) if ipv6 is not None else b"",
-        )
+        peers_ipv4 = peers_ipv6 = b""
+        if want_ipv4 and ipv4 is not None:
+            peers_ipv4 = ipv4.choose(want_ipv4, hole_ipv4, seeder=peer.left == 0, random=random)
+        if want_ipv6 and ipv6 is not None:
+            peers_ipv6 = ipv6.choose(want_ipv6, hole_ipv6, seeder=peer.left == 0, random=random)
+        leechers = self.leechers
+        return SwarmView(self.peers - leechers, leechers, peers_ipv4, peers_ipv6)
 
 
 class _Half:
@@ -472,39 +472,37 @@ class _Half:
         return at // size
 
     def peer_id(self, position: int) -> PeerId:
-        at = position * _DETAILS.size
+        at = position * _DETAILS_SIZE
         return PeerId(bytes(self._details[at : at + PEER_ID_SIZE]))
 
     def event(self, position: int) -> AnnounceEvent:
-        return _EVENTS[self._details[(position + 1) * _DETAILS.size - 1] >> 2]
+        return _EVENTS[self._details[(position + 1) * _DETAILS_SIZE - 1] >> 2]
 
     def add(self, peer: Peer, now_ms: int) -> int:
         """Put in a peer that is not there; its position. On MemoryError the half is as it was."""
         position = len(self._seen)
         try:
-            self._details += _packed_details(peer, now_ms)
+            self._details += bytes(_DETAILS_SIZE)
             self._endpoints += peer.endpoint
-            self._seen.append(_packed_seen(peer, now_ms))
+            self._seen.append(peer.left == 0)
             self._remember(peer.endpoint, position)
         except MemoryError:
             self._cut(position)
             raise
-        if peer.left != 0:
-            self._swap(position, self.leechers)
-            position = self.leechers
-            self.leechers += 1
-        return position
+        return self.update(position, peer, now_ms)
 
     def update(self, position: int, peer: Peer, now_ms: int) -> int:
         """Write anew what is known of the peer at `position`; its position afterwards."""
-        at = position * _DETAILS.size
-        self._details[at : at + _DETAILS.size] = _packed_details(peer, now_ms)
-        self._seen[position] = _packed_seen(peer, now_ms)
-        if peer.left != 0 and position >= self.leechers:
+        _, peer_id, uploaded, downloaded, left, event = peer
+        seconds, ms = divmod(now_ms, 1000)
+        at = position * _DETAILS_SIZE
+        _DETAILS.pack_into(self._details, at, peer_id, uploaded, downloaded, left, event << 10 | ms)
+        self._seen[position] = seconds << 1 | (left == 0)
+        if left != 0 and position >= self.leechers:
             self._swap(position, self.leechers)
             position = self.leechers
             self.leechers += 1
-        elif peer.left == 0 and position < self.leechers:
+        elif left == 0 and position < self.leechers:
             self.leechers -= 1
             self._swap(position, self.leechers)
             position = self.leechers
@@ -542,7 +540,7 @@ class _Half:
                 _unpacked(
                     Endpoint(endpoints[at * size : (at + 1) * size]),
                     seen[at],
-                    _DETAILS.unpack_from(details, at * _DETAILS.size),
+                    _DETAILS.unpack_from(details, at * _DETAILS_SIZE),
                 )
                 for at in range(first, min(first + _PEERS_A_STEP, len(seen)))
             ]
@@ -553,63 +551,56 @@ class _Half:
 
         A seeder gets leechers first, then seeders; a leecher gets both alike.
         """
-        count = len(self._seen)
-        others = count - (hole >= 0)
-        if wanted >= others:
-            return self._all(others, hole)
+        count, leechers = len(self._seen), self.leechers
+        if wanted >= count - (hole >= 0):
+            return self._all(count, hole)
         if not seeder:
             return self._pick(0, count, hole, wanted, random)
-        if wanted <= self.leechers:
-            return self._pick(0, self.leechers, -1, wanted, random)
-        seeders = self._pick(self.leechers, count, hole, wanted - self.leechers, random)
-        return self._all(self.leechers, -1) + seeders
+        if wanted <= leechers:
+            return self._pick(0, leechers, -1, wanted, random)
+        return self._all(leechers, -1) + self._pick(leechers, count, hole, wanted - leechers, random)
 
     def _all(self, end: int, hole: int) -> bytes:
-        pieces: list[bytearray] = []
-        self._stretch(pieces, 0, end, hole)
-        return b"".join(pieces)
+        size, endpoints = self._size, self._endpoints
+        if hole < 0:
+            return bytes(endpoints[: end * size])
+        return b"".join((endpoints[: hole * size], endpoints[(hole + 1) * size : end * size]))
 
     def _pick(self, first: int, end: int, hole: int, wanted: int, random: Random) -> bytes:
         """Fewer than all of the peers at `first` to `end` - 1 without `hole`.
 
-        These form a ring. From a random start it is cut into RUNS parts whose sizes differ by at most one,
-        and of each part a run is taken, from a random place of the part; the sizes of the runs, too, differ
-        by at most one. Since the start is uniform over the ring, every peer is equally likely. (The larger
-        runs fall in the larger parts, so a run never exceeds its part.)
+        These others form a ring. From a random start it is cut into RUNS parts whose sizes differ by at most
+        one, and of each part a run is taken, from a random place of the part; the sizes of the runs, too,
+        differ by at most one. Since the start is uniform over the ring, every peer is equally likely. (The
+        larger runs fall in the larger parts, so a run never exceeds its part.)
         """
+        size, endpoints = self._size, self._endpoints
         others = end - first - (hole >= 0)
+        hole = hole - first if hole >= 0 else others  # from there on, the others stand one further
         part, larger_parts = divmod(others, RUNS)
         run, larger_runs = divmod(wanted, RUNS)
-        start = int(random() * others)
+        part_start = int(random() * others)
         pieces: list[bytearray] = []
-        for number in range(min(wanted, RUNS)):
+        for number in range(RUNS):
             part_size = part + (number < larger_parts)
             run_size = run + (number < larger_runs)
-            at = first + (start + int(random() * (part_size - run_size + 1))) % others
-            beyond = at + run_size - first - others
-            if beyond > 0:
-                self._stretch(pieces, at, at + run_size - beyond, hole)
-                self._stretch(pieces, first, first + beyond, hole)
-            else:
-                self._stretch(pieces, at, at + run_size, hole)
-            start += part_size
+            start = part_start + int(random() * (part_size - run_size + 1))
+            if start >= others:
+                start -= others
+            stop = start + run_size
+            if stop <= hole or (start >= hole and stop <= others):
+                shift = first + (start >= hole)
+                pieces.append(endpoints[(start + shift) * size : (stop + shift) * size])
+            else:  # around the ring's end, or across the hole
+                positions = (first + at + (at >= hole) for at in (i % others for i in range(start, stop)))
+                pieces.extend(endpoints[at * size : (at + 1) * size] for at in positions)
+            part_start += part_size
         return b"".join(pieces)
-
-    def _stretch(self, pieces: list[bytearray], first: int, end: int, hole: int) -> None:
-        """Append the endpoints from `first` to `end` - 1, counted without the peer at `hole`."""
-        size, endpoints = self._size, self._endpoints
-        if hole < 0 or end <= hole:
-            pieces.append(endpoints[first * size : end * size])
-        elif first >= hole:
-            pieces.append(endpoints[(first + 1) * size : (end + 1) * size])
-        else:
-            pieces.append(endpoints[first * size : hole * size])
-            pieces.append(endpoints[(hole + 1) * size : (end + 1) * size])
 
     def _swap(self, one: int, other: int) -> None:
         if one == other:
             return
-        for packed, size in ((self._endpoints, self._size), (self._details, _DETAILS.size)):
+        for packed, size in ((self._endpoints, self._size), (self._details, _DETAILS_SIZE)):
             moved = packed[one * size : (one + 1) * size]
             packed[one * size : (one + 1) * size] = packed[other * size : (other + 1) * size]
             packed[other * size : (other + 1) * size] = moved
@@ -634,18 +625,8 @@ class _Half:
             if count < _INDEXED_FROM // 2:
                 self._index = None
         del self._endpoints[count * self._size :]
-        del self._details[count * _DETAILS.size :]
+        del self._details[count * _DETAILS_SIZE :]
         del self._seen[count:]
-
-
-def _packed_seen(peer: Peer, now_ms: int) -> int:
-    return now_ms // 1000 << 1 | (peer.left == 0)
-
-
-def _packed_details(peer: Peer, now_ms: int) -> bytes:
-    return _DETAILS.pack(
-        peer.peer_id, peer.uploaded, peer.downloaded, peer.left, peer.event << 10 | now_ms % 1000
-    )
 
 
 def _unpacked(endpoint: Endpoint, seen: int, details: tuple[bytes, int, int, int, int]) -> SwarmPeer:

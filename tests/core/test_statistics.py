@@ -1,0 +1,36 @@
+import pytest
+
+from torrust_py.core.statistics import Door, DoorCounts, Outcome, PortableStatistics
+
+
+def test_nothing_is_counted_at_first() -> None:
+    statistics = PortableStatistics()
+    assert [statistics.door(door) for door in Door] == [DoorCounts(0, 0, 0, 0, 0, 0, 0)] * len(Door)
+
+
+@pytest.mark.parametrize("door", Door)
+@pytest.mark.parametrize("outcome", Outcome)
+def test_one_counter_of_one_door_moves(door: Door, outcome: Outcome) -> None:
+    statistics = PortableStatistics()
+    statistics.count(door, outcome)
+    statistics.count(door, outcome)
+    expected = {each: DoorCounts._make([2 * (each is door and what is outcome) for what in Outcome])
+                for each in Door}  # fmt: skip
+    assert {each: statistics.door(each) for each in Door} == expected
+
+
+def test_the_counts_of_a_door_are_named_as_its_outcomes() -> None:
+    statistics = PortableStatistics()
+    for times, outcome in enumerate(Outcome, start=1):
+        for _ in range(times):
+            statistics.count(Door.UDP6, outcome)
+    assert statistics.door(Door.UDP6) == DoorCounts(
+        received=1, connects=2, announces=3, scrapes=4, refused=5, malformed=6, dropped=7
+    )
+
+
+def test_connects_announces_and_scrapes_are_handled_and_nothing_else() -> None:
+    counts = DoorCounts(
+        received=1000, connects=1, announces=20, scrapes=300, refused=5, malformed=6, dropped=7
+    )
+    assert counts.handled == 321
