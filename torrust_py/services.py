@@ -36,6 +36,7 @@ MAX_CONNECTIONS = 20_000
 _RESERVED_FILES = 512
 _GRACE = 1.5  # seconds that running requests have at the stop
 _UDP_PATIENCE = 2.0  # seconds
+_UDP_SENDS = 8  # a tracker that is flooded loses datagrams, and lives
 
 _log = logging.getLogger("torrust_tracker::bootstrap::app")
 _signal_log = logging.getLogger("torrust_tracker::servers::signals")
@@ -156,7 +157,7 @@ async def start_health_check_api(
 
     async def connect_over_udp(address: Listener) -> str:
         try:
-            async with open_udp_client(*address, patience=_UDP_PATIENCE) as client:
+            async with open_udp_client(*address, patience=_UDP_PATIENCE, sends=_UDP_SENDS) as client:
                 await client.connect()
         except BadPacket as error:
             raise HealthError("Did not Connect") from error

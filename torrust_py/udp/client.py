@@ -1,6 +1,7 @@
-"""A client of UDP trackers (BEP 15): asks once, waits once. A datagram that is lost is a time-out."""
+"""A client of UDP trackers (BEP 15)."""
 
 import asyncio
+import contextlib
 import secrets
 import socket
 from collections.abc import AsyncIterator
@@ -25,9 +26,10 @@ RESPONSE_SIZE = 2048
 class UdpClient:
     """Asks one tracker from one socket; made by `open_udp_client`."""
 
-    def __init__(self, connected: socket.socket, *, patience: float) -> None:
+    def __init__(self, connected: socket.socket, *, patience: float, sends: int) -> None:
         self._socket = connected
         self._patience = patience
+        self._sends = sends
 
     @property
     def port(self) -> int:
@@ -79,21 +81,32 @@ class UdpClient:
     async def ask(self, datagram: bytes, transaction_id: bytes) -> Response:
         """Send any datagram; the response that bears `transaction_id`, others are passed over."""
         loop = asyncio.get_running_loop()
-        async with asyncio.timeout(self._patience):
+        for _ in range(self._sends):
             await loop.sock_sendall(self._socket, datagram)
-            while True:
-                response = parse_response(await loop.sock_recv(self._socket, RESPONSE_SIZE))
-                if response.transaction_id == transaction_id:
-                    return response
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._patience / self._sends):
+                    return await self._response(transaction_id)
+        raise TimeoutError
+
+    async def _response(self, transaction_id: bytes) -> Response:
+        loop = asyncio.get_running_loop()
+        while True:
+            response = parse_response(await loop.sock_recv(self._socket, RESPONSE_SIZE))
+            if response.transaction_id == transaction_id:
+                return response
 
 
 @asynccontextmanager
-async def open_udp_client(host: str, port: int, *, patience: float) -> AsyncIterator[UdpClient]:
-    """A client of the tracker at `host` (an IP address) and `port`, that waits `patience` seconds for each
-    answer.
+async def open_udp_client(
+    host: str, port: int, *, patience: float, sends: int = 1
+) -> AsyncIterator[UdpClient]:
+    """A client of the tracker at `host` (an IP address) and `port`.
+
+    It waits `patience` seconds for each answer, and sends what it asks up to `sends` times in them, since
+    datagrams get lost.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as connected:
         connected.setblocking(False)
         connected.connect((host, port))
-        yield UdpClient(connected, patience=patience)
+        yield UdpClient(connected, patience=patience, sends=sends)
