@@ -17,3 +17,7 @@ def test_it_never_goes_back() -> None:
     clock = Clock(max_peer_timeout=0)
     times = [clock.now_ms() for _ in range(1000)]
     assert times == sorted(times)
+
+
+def test_a_timeout_of_ages_leaves_decades_until_the_seconds_overflow() -> None:
+    assert Clock(max_peer_timeout=2**32 - 1).now_ms() // 1000 < 2**31 - 2**29

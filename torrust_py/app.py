@@ -137,7 +137,8 @@ async def _load_completed(completed: CompletedCounters) -> None:
     rows, restored = await completed.load()
     if restored < rows:
         _app_log.warning(
-            "Only %s of the %s torrents of the database found room; raise core.limits.max_torrents",
+            "Only %s of the %s completed counters of the database found room, which is half of "
+            "core.limits.max_torrents; raise it. The others stay in the database",
             restored,
             rows,
         )

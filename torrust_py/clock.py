@@ -7,13 +7,14 @@ at the start, turns it into Unix time, so that a clock that is set voids nothing
 import time
 
 _DAY_MS = 24 * 60 * 60 * 1000
+_LONGEST_TIMEOUT = 2**30  # seconds, 34 years: beyond it the swarms' 31 bits of seconds would not last
 
 
 class Clock:
-    """Starts `max_peer_timeout` seconds and a day after its origin."""
+    """Starts `max_peer_timeout` seconds (34 years at most) and a day after its origin."""
 
     def __init__(self, *, max_peer_timeout: int) -> None:
-        start_ms = max_peer_timeout * 1000 + _DAY_MS
+        start_ms = min(max_peer_timeout, _LONGEST_TIMEOUT) * 1000 + _DAY_MS
         self._origin_ms = time.monotonic_ns() // 1_000_000 - start_ms
         self.unix_offset_ms = time.time_ns() // 1_000_000 - start_ms
         """What makes Unix milliseconds of this clock's."""

@@ -32,7 +32,7 @@ from torrust_py.core.types import (
 )
 
 INFO_HASH = InfoHash(b"\5" * 20)
-CHOICES = 2000
+CHOICES = 3000
 FAIR_BELOW = 8.0
 """Standard deviations above the mean that a fair choice stays below with all but certainty."""
 

@@ -176,6 +176,6 @@ async def test_restored_counters_are_not_saved_as_changes(
 
 
 async def test_loading_says_how_many_rows_found_room(table: CountersTable, database: Database) -> None:
-    counters = CompletedCounters(table, PortableSwarms(limits=Limits(max_torrents=2)))
+    counters = CompletedCounters(table, PortableSwarms(limits=Limits(max_torrents=4)))
     await database.save_completed([*rows((INFO_HASH, 7), (OTHER, 3), (THIRD, 5))])
     assert await counters.load() == (3, 2)

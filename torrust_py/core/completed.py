@@ -19,7 +19,7 @@ class CompletedCounters:
         return len(self._unsaved)
 
     async def load(self) -> tuple[int, int]:
-        """Make torrents without peers of all rows; how many there were and how many found room."""
+        """Make torrents without peers of the rows; how many there were, and how many of them found room."""
         rows_read = restored = 0
         async for rows in self._table.load_completed():
             rows_read += len(rows)

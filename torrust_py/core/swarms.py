@@ -121,9 +121,10 @@ class Swarms(Protocol):
         """The completed counters that changed since this was last asked (absolute values)."""
 
     def restore(self, rows: Iterable[Completed], /) -> int:
-        """Make torrents without peers that have these completed counters; how many found room.
+        """Make torrents without peers that have these completed counters; how many of the rows found room.
 
-        Of several counters of one torrent the highest counts.
+        Of several counters of one torrent the highest counts. They take half of `max_torrents` at most: since
+        they are not evicted, others would find no room.
         """
 
 
@@ -238,10 +239,10 @@ class PortableSwarms:
         for info_hash, completed in rows:
             swarm = self._swarms.get(info_hash)
             if swarm is None:
-                if self._has_no_room_for_torrents():
+                if self._has_no_room_for_restored():
                     continue
                 swarm = self._new(info_hash)
-                restored += 1
+            restored += 1
             swarm.announces = 2  # it has a past, so it is not what an eviction looks for
             self._completed += max(0, completed - swarm.completed)
             swarm.completed = max(completed, swarm.completed)
@@ -354,6 +355,9 @@ class PortableSwarms:
 
     def _has_no_room_for_torrents(self) -> bool:
         return 0 < self._limits.max_torrents <= len(self._table)
+
+    def _has_no_room_for_restored(self) -> bool:
+        return 0 < self._limits.max_torrents <= 2 * len(self._table)
 
     def _has_no_room_for_peers(self) -> bool:
         return 0 < self._limits.max_peers <= self._seeders + self._leechers

@@ -55,6 +55,7 @@ _HEADER = Struct(">8si4s")
 _ANNOUNCE = Struct(">8s4x4s20s20sqqqi8xiH")
 _ANNOUNCED = Struct(">I4sIII")
 _COUNTS = Struct(">III")
+_LARGEST = 2**32 - 1
 _EVENTS = tuple(AnnounceEvent)
 _NO_ADDRESS_NO_KEY = bytes(8)
 
@@ -166,7 +167,11 @@ def encode_announce_response(transaction_id: bytes, *, interval: int, swarm: Swa
 
 
 def encode_scrape_response(transaction_id: bytes, swarms: Sequence[SwarmCounts]) -> bytes:
-    return b"\0\0\0\2" + transaction_id + b"".join(_COUNTS.pack(*counts) for counts in swarms)
+    """A counter beyond 32 bits shows as the largest number of them."""
+    packed = (
+        _COUNTS.pack(seeders, min(completed, _LARGEST), leechers) for seeders, completed, leechers in swarms
+    )
+    return b"\0\0\0\2" + transaction_id + b"".join(packed)
 
 
 def encode_error_response(transaction_id: bytes, text: str) -> bytes:
