@@ -2,8 +2,7 @@ import asyncio
 import contextlib
 import json
 import os
-import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 from hypothesis import given, settings
@@ -122,18 +121,15 @@ async def test_a_peer_that_is_seen_twice_is_shown_once(new_api) -> None:
 
 
 @pytest.mark.slow
-async def test_a_swarm_of_50_000_peers_is_shown_whole_and_in_time(api) -> None:
+async def test_a_swarm_of_50_000_peers_is_shown_whole(api) -> None:
     for number in range(50_000):
         endpoint = number.to_bytes(4, "big") + b"\1\1"
         api.announce(INFO_HASH, endpoint=endpoint, peer_id=os.urandom(20), left=number % 2)
-    start = time.perf_counter()
     answer = await api.get(f"/api/v1/torrent/{HASH}")
-    duration = time.perf_counter() - start
     ids = [peer["peer_id"]["id"] for peer in json.loads(answer.text)["peers"]]
     assert len(ids) == 50_000
     assert ids == sorted(ids)
     assert answer.headers["Transfer-Encoding"] == "chunked"
-    assert duration < 10
 
 
 # --- many torrents
@@ -271,23 +267,21 @@ def test_the_lowest_info_hashes_are_those_that_sorting_gives(few: int, steps, co
 
 
 @contextlib.asynccontextmanager
-async def heartbeat() -> AsyncIterator[list[float]]:
-    """The time between two turns of the loop, for each."""
-    gaps: list[float] = []
+async def turns() -> AsyncIterator[Callable[[], int]]:
+    """How often the loop has turned."""
+    count = 0
 
-    async def beat() -> None:
-        last = time.perf_counter()
+    async def turn() -> None:
+        nonlocal count
         while True:
             await asyncio.sleep(0)
-            now = time.perf_counter()
-            gaps.append(now - last)
-            last = now
+            count += 1
 
-    beating = asyncio.create_task(beat())
+    turning = asyncio.create_task(turn())
     try:
-        yield gaps
+        yield lambda: count
     finally:
-        beating.cancel()
+        turning.cancel()
 
 
 @pytest.mark.slow
@@ -295,10 +289,10 @@ async def test_the_loop_turns_while_20_000_peers_are_listed(api) -> None:
     for number in range(20_000):
         endpoint = number.to_bytes(4, "big") + b"\1\1"
         api.announce(INFO_HASH, endpoint=endpoint, peer_id=os.urandom(20), left=number % 2)
-    async with heartbeat() as gaps:
+    async with turns() as turned:
         async for _ in torrents._torrent(api.swarms, InfoHash(INFO_HASH), 0):
             pass
-    assert max(gaps) < 0.05
+    assert turned() > 20_000 // 100
 
 
 @pytest.mark.slow
@@ -307,8 +301,8 @@ async def test_the_loop_turns_while_200_000_torrents_are_listed(page: tuple[int,
     swarms = PortableSwarms()
     swarms.restore(Completed(InfoHash(os.urandom(20)), 1) for _ in range(200_000))
     listed = bytearray()
-    async with heartbeat() as gaps:
+    async with turns() as turned:
         async for piece in torrents._page(swarms, *page):
             listed += piece
     assert len(json.loads(listed)) == page[1] - page[0]
-    assert max(gaps) < 0.05
+    assert turned() > 200_000 // 5000 + (page[1] - page[0]) // 500
