@@ -2,10 +2,10 @@
 restarts.
 """
 
-import asyncio
 import secrets
 import string
 
+from torrust_py.core.changes import Changes
 from torrust_py.core.database import KeyTable, PeerKey
 from torrust_py.core.errors import BadKey, KeyExpired, KeyUnknown
 
@@ -36,7 +36,7 @@ class Keys:
         self._table = table
         self._check_expiration = check_expiration
         self._valid_until: dict[str, int | None] = {}
-        self._changing = asyncio.Lock()
+        self._changes = Changes()
 
     def __len__(self) -> int:
         return len(self._valid_until)
@@ -51,29 +51,26 @@ class Keys:
 
     async def add(self, key: PeerKey) -> None:
         """Remember a new key, also across restarts. Raises DatabaseError, also if the key exists."""
-        await asyncio.shield(self._add(key))
+        await self._changes.run(self._add(key))
 
     async def remove(self, key: str) -> None:
         """Forget a key. Raises DatabaseError, also if the database does not have it."""
-        await asyncio.shield(self._remove(key))
+        await self._changes.run(self._remove(key))
 
     async def load(self) -> None:
         """Replace what memory holds by what the database holds; all of it or, on DatabaseError, nothing."""
-        await asyncio.shield(self._load())
+        await self._changes.load(self._load())
 
     async def _add(self, key: PeerKey) -> None:
-        async with self._changing:
-            await self._table.add_key(key)
-            self._valid_until[key.key] = key.valid_until
+        await self._table.add_key(key)
+        self._valid_until[key.key] = key.valid_until
 
     async def _remove(self, key: str) -> None:
-        async with self._changing:
-            await self._table.remove_key(key)
-            self._valid_until.pop(key, None)
+        await self._table.remove_key(key)
+        self._valid_until.pop(key, None)
 
     async def _load(self) -> None:
-        async with self._changing:
-            loaded: dict[str, int | None] = {}
-            async for rows in self._table.load_keys():
-                loaded.update(rows)
-            self._valid_until = loaded
+        loaded: dict[str, int | None] = {}
+        async for rows in self._table.load_keys():
+            loaded.update(rows)
+        self._valid_until = loaded

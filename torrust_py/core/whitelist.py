@@ -1,8 +1,8 @@
 """The info hashes that a listed tracker allows: a set in memory for requests, a table across restarts."""
 
-import asyncio
 from typing import Protocol, Self
 
+from torrust_py.core.changes import Changes
 from torrust_py.core.database import WhitelistTable
 from torrust_py.core.types import InfoHash
 
@@ -56,34 +56,31 @@ class ListedTorrents:
     def __init__(self, table: WhitelistTable, whitelist: Whitelist) -> None:
         self._table = table
         self._whitelist = whitelist
-        self._changing = asyncio.Lock()
+        self._changes = Changes()
 
     async def add(self, info_hash: InfoHash) -> None:
         """Allow `info_hash`, also across restarts. Raises DatabaseError."""
-        await asyncio.shield(self._add(info_hash))
+        await self._changes.run(self._add(info_hash))
 
     async def remove(self, info_hash: InfoHash) -> None:
         """No longer allow `info_hash`. Raises DatabaseError."""
-        await asyncio.shield(self._remove(info_hash))
+        await self._changes.run(self._remove(info_hash))
 
     async def load(self) -> None:
         """Replace what memory holds by what the database holds; all of it or, on DatabaseError, nothing."""
-        await asyncio.shield(self._load())
+        await self._changes.load(self._load())
 
     async def _add(self, info_hash: InfoHash) -> None:
-        async with self._changing:
-            await self._table.add_to_whitelist(info_hash)
-            self._whitelist.add(info_hash)
+        await self._table.add_to_whitelist(info_hash)
+        self._whitelist.add(info_hash)
 
     async def _remove(self, info_hash: InfoHash) -> None:
-        async with self._changing:
-            await self._table.remove_from_whitelist(info_hash)
-            self._whitelist.discard(info_hash)
+        await self._table.remove_from_whitelist(info_hash)
+        self._whitelist.discard(info_hash)
 
     async def _load(self) -> None:
-        async with self._changing:
-            loaded = self._whitelist.empty()
-            async for rows in self._table.load_whitelist():
-                for info_hash in rows:
-                    loaded.add(info_hash)
-            self._whitelist.take(loaded)
+        loaded = self._whitelist.empty()
+        async for rows in self._table.load_whitelist():
+            for info_hash in rows:
+                loaded.add(info_hash)
+        self._whitelist.take(loaded)
