@@ -1,10 +1,12 @@
 import io
 import logging
 import re
+import threading
 from collections.abc import Iterator
 
 import pytest
 
+from torrust_py import logs
 from torrust_py.logs import UDP_TRACKER, start_logging
 
 
@@ -30,6 +32,13 @@ def logged(threshold: str, stream: io.StringIO) -> str:
     log.info("Started on: udp://%s", "0.0.0.0:6969")
     log.warning("careful")
     log.error("broken")
+    return written(stream)
+
+
+def written(stream: io.StringIO) -> str:
+    """What the log wrote, all of it."""
+    for handler in logging.getLogger().handlers:
+        handler.close()
     return stream.getvalue()
 
 
@@ -73,8 +82,9 @@ def test_a_traceback_follows_its_line() -> None:
         raise ValueError("why")
     except ValueError:
         logging.getLogger("x").exception("a request failed")
-    assert "ERROR x: a request failed\nTraceback" in stream.getvalue()
-    assert stream.getvalue().rstrip().endswith("ValueError: why")
+    text = written(stream)
+    assert "ERROR x: a request failed\nTraceback" in text
+    assert text.rstrip().endswith("ValueError: why")
 
 
 def test_a_reader_that_went_away_does_no_harm(capsys: pytest.CaptureFixture[str]) -> None:
@@ -84,3 +94,29 @@ def test_a_reader_that_went_away_does_no_harm(capsys: pytest.CaptureFixture[str]
 
     logged("info", Closed())
     assert capsys.readouterr().err == ""
+
+
+def test_a_reader_that_stops_reading_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "LINES_KEPT", 3)
+    goes_on = threading.Event()
+
+    class Stalled(io.StringIO):
+        def write(self, text: str) -> int:
+            goes_on.wait(10)
+            return super().write(text)
+
+    stream = Stalled()
+    start_logging("info", stream)
+    log = logging.getLogger("x")
+    for number in range(20):
+        log.info("line %s", number)
+    goes_on.set()
+    handler = logging.getLogger().handlers[0]
+    while handler._lines.qsize():  # type: ignore[attr-defined] (no public way to see that there is room)
+        pass
+    log.info("the end")
+    lines = written(stream).splitlines()
+    assert lines[0].endswith("line 0")
+    assert lines[-1].endswith("the end")
+    dropped = int(lines[-2].removeprefix("(").split()[0])
+    assert dropped + len(lines) - 2 == 20

@@ -6,8 +6,12 @@ Time in UTC with microseconds, level, who speaks (a service, or a part of the tr
 on a terminal only.
 """
 
+import contextlib
 import logging
+import os
+import queue
 import sys
+import threading
 from datetime import UTC, datetime
 from typing import TextIO
 
@@ -18,6 +22,9 @@ HEALTH_CHECK_API = "HEALTH CHECK API"
 
 TRACE = 5
 """Below debug: every event of a library, too."""
+
+LINES_KEPT = 10_000
+WAIT_FOR_READER = 0.5
 
 _LEVELS = {
     "error": logging.ERROR,
@@ -51,8 +58,8 @@ class LineFormatter(logging.Formatter):
 def start_logging(threshold: str, stream: TextIO = sys.stdout) -> None:
     """Log to `stream` from `threshold` on: off, error, warn, info, debug or trace."""
     root = logging.getLogger()
-    for handler in list(root.handlers):
-        root.removeHandler(handler)
+    for old in list(root.handlers):
+        root.removeHandler(old)
     if threshold == "off":
         root.addHandler(logging.NullHandler())
         logging.disable(logging.CRITICAL)
@@ -67,9 +74,55 @@ def start_logging(threshold: str, stream: TextIO = sys.stdout) -> None:
             logging.getLogger(library).setLevel(max(root.level, logging.WARNING))
 
 
-class _LineHandler(logging.StreamHandler[TextIO]):
-    """A reader of the log that went away is no reason to stop, nor to complain on stderr for every line."""
+class _LineHandler(logging.Handler):
+    """Hands lines to a thread that writes them, so that a reader who stops reading does not stop the loop.
 
-    def handleError(self, record: logging.LogRecord) -> None:
-        if not isinstance(sys.exc_info()[1], OSError):
-            super().handleError(record)
+    While LINES_KEPT wait to be written, further ones are dropped; how many is said when there is room again.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._stream = stream
+        self._descriptor = _descriptor(stream)
+        self._lines: queue.Queue[str | None] = queue.Queue(LINES_KEPT)
+        self._dropped = 0
+        self._writer = threading.Thread(target=self._write_lines, name="log", daemon=True)
+        self._writer.start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            if self._dropped:
+                self._lines.put_nowait(f"({self._dropped} lines were dropped, since nobody read them)")
+                self._dropped = 0
+            self._lines.put_nowait(self.format(record))
+        except queue.Full:
+            self._dropped += 1
+
+    def close(self) -> None:
+        """Write what is left, if it is read within WAIT_FOR_READER seconds."""
+        with contextlib.suppress(queue.Full):
+            self._lines.put(None, timeout=WAIT_FOR_READER)
+        self._writer.join(WAIT_FOR_READER)
+        super().close()
+
+    def _write_lines(self) -> None:
+        while (line := self._lines.get()) is not None:
+            # A reader that went away is no reason to stop, nor to complain for every line.
+            with contextlib.suppress(OSError, ValueError):
+                self._write(line + "\n")
+
+    def _write(self, text: str) -> None:
+        if self._descriptor is None:
+            self._stream.write(text)
+            return
+        # Not through the stream: Python flushes it at the end, which a reader could hold up.
+        data = text.encode("utf-8", "backslashreplace")
+        while data:
+            data = data[os.write(self._descriptor, data) :]
+
+
+def _descriptor(stream: TextIO) -> int | None:
+    try:
+        return stream.fileno()
+    except (OSError, ValueError):
+        return None  # it lives in memory

@@ -1,5 +1,3 @@
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,13 +7,9 @@ from torrust_py.console.tracker import main
 
 
 @pytest.fixture
-def runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CliRunner]:
-    """Runs the program in this process, whose signal handlers it changes."""
+def runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CliRunner:
     monkeypatch.chdir(tmp_path)
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield CliRunner(env={"TORRUST_TRACKER_CONFIG_TOML": None, "TORRUST_TRACKER_CONFIG_TOML_PATH": None})
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
+    return CliRunner(env={"TORRUST_TRACKER_CONFIG_TOML": None, "TORRUST_TRACKER_CONFIG_TOML_PATH": None})
 
 
 def test_help_teaches_how_to_configure_it(runner: CliRunner) -> None:

@@ -1,15 +1,14 @@
 """`torrust-tracker`, the daemon."""
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
-import signal
 import sys
 from collections.abc import Coroutine
 from importlib.metadata import version
 from pathlib import Path
-from types import FrameType
 
 import click
 
@@ -57,13 +56,7 @@ def _print_default_config(context: click.Context, _: click.Parameter, asked: boo
 )
 @click.version_option(version("torrust_py"), prog_name="torrust-tracker")
 def main() -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _stop_before_anything_runs)
     sys.exit(_start())
-
-
-def _stop_before_anything_runs(number: int, frame: FrameType | None) -> None:
-    sys.exit(0)
 
 
 def _start() -> int:
@@ -71,9 +64,11 @@ def _start() -> int:
     try:
         loaded = load_config(os.environ, Path.cwd())
     except ConfigError as error:
-        return _fail(error)
-    for line in loaded.announcement:
-        print(line, flush=True)
+        return _fail(str(error))
+    except FileNotFoundError:
+        return _fail("the working directory does not exist any more; start it in another")
+    with contextlib.suppress(OSError):  # nobody reads it
+        print("\n".join(loaded.announcement), flush=True)
     config = loaded.config
     start_logging(config.logging.threshold)
     logging.getLogger("torrust_tracker::bootstrap::logging").info("Logging initialized")
@@ -86,12 +81,12 @@ def _start() -> int:
     try:
         _run(run(config, data_plane=os.environ.get("TORRUST_TRACKER_DATA_PLANE")))
     except (StartError, DatabaseError) as error:
-        return _fail(error)
+        return _fail(str(error))
     return 0
 
 
-def _fail(error: Exception) -> int:
-    print(f"torrust-tracker: {error}", file=sys.stderr, flush=True)
+def _fail(reason: str) -> int:
+    print(f"torrust-tracker: {reason}", file=sys.stderr, flush=True)
     return 1
 
 
