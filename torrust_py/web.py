@@ -90,14 +90,13 @@ def application(
     *,
     log: logging.Logger,
     admit: Callable[[Call], None] = lambda call: None,
-    secret_path: str = "",
 ) -> web.Application:
     """An application that answers these routes.
 
-    `admit` sees every call, also those of no route; it may raise CallError. What follows `secret_path` in a
-    path is kept out of the log, as is the value of `token` in a query.
+    `admit` sees every call, also those of no route; it may raise CallError. What may be a secret is kept out
+    of the log.
     """
-    dispatcher = _Dispatcher(routes, log=log, admit=admit, secret_path=secret_path)
+    dispatcher = _Dispatcher(routes, log=log, admit=admit)
 
     @web.middleware
     async def answer(request: web.Request, handler: AiohttpHandler) -> web.StreamResponse:
@@ -130,9 +129,7 @@ async def read_body(request: web.Request) -> bytes:
 
 
 class _Dispatcher:
-    def __init__(
-        self, routes: Routes, *, log: logging.Logger, admit: Callable[[Call], None], secret_path: str
-    ) -> None:
+    def __init__(self, routes: Routes, *, log: logging.Logger, admit: Callable[[Call], None]) -> None:
         self._fixed = {path: methods for path, methods in routes.items() if not path.endswith("}")}
         self._with_value = {
             path.rpartition("/")[0]: (path.rpartition("/{")[2][:-1], methods)
@@ -141,7 +138,6 @@ class _Dispatcher:
         }
         self._log = log
         self._admit = admit
-        self._secret_path = secret_path
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         response = await self._response(request)
@@ -151,11 +147,11 @@ class _Dispatcher:
             self._log.error(
                 "response failed method=%s uri=%s status=%s",
                 request.method,
-                self._loggable_uri(request),
+                _loggable_uri(request),
                 response.status,
             )
         elif self._log.isEnabledFor(logging.DEBUG):
-            self._log.debug("%s %s: %s", request.method, self._loggable_uri(request), response.status)
+            self._log.debug("%s %s: %s", request.method, _loggable_uri(request), response.status)
         return response
 
     async def _response(self, request: web.Request) -> web.StreamResponse:
@@ -164,7 +160,7 @@ class _Dispatcher:
         except CallError as error:
             return web.Response(status=error.status, text=str(error) or None)
         except Exception:
-            self._log.exception("%s %s", request.method, self._loggable_uri(request))
+            self._log.exception("%s %s", request.method, _loggable_uri(request))
             if request.writer.output_size and request.transport is not None:
                 request.transport.abort()  # half a body is sent: only a broken connection tells the client
             return web.Response(status=HTTPStatus.INTERNAL_SERVER_ERROR, text=_INTERNAL_ERROR)
@@ -193,15 +189,24 @@ class _Dispatcher:
         name, methods = self._with_value.get(prefix, ("", {}))
         return name, value, methods if value.strip() else {}
 
-    def _loggable_uri(self, request: web.Request) -> str:
-        path, query = request.rel_url.raw_path, request.rel_url.raw_query_string
-        if self._secret_path and path.startswith(self._secret_path):
-            path = f"{self._secret_path}***"
-        parts = (
-            "token=***" if _decoded(part.partition("=")[0]) == b"token" else part for part in query.split("&")
-        )
-        uri = f"{path}?{'&'.join(parts)}" if query else path
-        return uri.encode("ascii", "backslashreplace").decode()
+
+_PLAIN_SEGMENT = re.compile(r"[a-z0-9_]{0,24}|[0-9A-Fa-f]{40}", re.ASCII)
+_PLAIN_PARAMETER = re.compile(r"(?:offset|limit|info_hash)=[0-9A-Fa-f]*|", re.ASCII)
+_PLAIN_NAME = re.compile(r"[A-Za-z_]{1,12}=", re.ASCII)
+
+
+def _loggable_uri(request: web.Request) -> str:
+    """The URI without what may be a key or a token, also where a caller has put it in a wrong place."""
+    path, query = request.rel_url.raw_path, request.rel_url.raw_query_string
+    shown = "/".join(part if _PLAIN_SEGMENT.fullmatch(part) else "***" for part in path.split("/"))
+    return f"{shown}?{'&'.join(map(_loggable_parameter, query.split('&')))}" if query else shown
+
+
+def _loggable_parameter(parameter: str) -> str:
+    if _PLAIN_PARAMETER.fullmatch(parameter):
+        return parameter
+    name = _PLAIN_NAME.match(parameter)
+    return f"{name[0]}***" if name else "***"
 
 
 def parse_query(query: str) -> list[tuple[str, str]]:

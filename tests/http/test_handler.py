@@ -508,12 +508,14 @@ def test_requests_are_logged_at_debug_without_keys(
     room.ask(keyed(ANNOUNCE, GOOD_KEY), forwarded_for=["192.0.2.9"])
     room.ask(f"/announce/{GOOD_KEY}/x", peer="::1")
     room.ask("/health_check")
+    room.ask(f"/{GOOD_KEY}")
     room.handler.refuse_malformed(BAD_REQUEST, packed_address("192.0.2.1"), unix_now=0)
     assert caplog.messages == [
         "GET /announce/*** from 192.0.2.9: 200",
         "GET /announce/*** from ::1: 404",
         "GET /health_check from 192.0.2.1: 200",
-        "- - from 192.0.2.1: 400",
+        "GET /*** from 192.0.2.1: 404",
+        "- /*** from 192.0.2.1: 400",
     ]
 
 

@@ -19,7 +19,6 @@ from torrust_py.core.whitelist import ListedTorrents
 from torrust_py.web import Call, Routes, application
 
 _HEALTH_CHECK = "/api/health_check"
-_KEY = "/api/v1/key/"
 
 
 def api_application(
@@ -54,13 +53,13 @@ def api_application(
         "/api/v1/whitelist/reload": {"GET": partial(reload_whitelist, listed=listed)},
         "/api/v1/keys": {"POST": partial(add_key, keys=keys, unix_now_ns=unix_now_ns)},
         "/api/v1/keys/reload": {"GET": partial(reload_keys, keys=keys)},
-        f"{_KEY}{{seconds_valid_or_key}}": {
+        "/api/v1/key/{seconds_valid_or_key}": {
             "POST": partial(add_random_key, keys=keys, unix_now_ns=unix_now_ns),
             "DELETE": partial(delete_key, keys=keys),
         },
     }
     admit = partial(_authenticate, tokens=[token.encode() for token in tokens if token])
-    return application(routes, log=logging.getLogger("API"), admit=admit, secret_path=_KEY)
+    return application(routes, log=logging.getLogger("API"), admit=admit)
 
 
 async def _health_check(call: Call) -> web.StreamResponse:

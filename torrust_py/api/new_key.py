@@ -193,7 +193,7 @@ def _described(value: object) -> str:
     if isinstance(value, int):
         return f"integer `{value}`"
     if isinstance(value, float):
-        return f"floating point `{value}`"
+        return f"floating point `{value}`".replace("e+", "e")
     return "sequence" if isinstance(value, list) else "map"
 
 

@@ -47,6 +47,7 @@ _HEALTH_CHECK = b"/health_check"
 _HEALTH = b'{"status":"Ok"}'
 _FAILED = b"internal server error"
 _BAD_KEY = "Authentication error: Invalid format for authentication key param."
+_WORDS = (b"announce", b"scrape", b"health_check")
 _VISIBLE = re.compile(rb"[ -~]+")
 _BLOCK_SIZE = 4096
 _UUID_VARIANT = bytes.maketrans(b"0123456789abcdef", b"89ab" * 4)
@@ -288,6 +289,7 @@ def _log_request(method: bytes, path: bytes, client: Address, status: int) -> No
 
 
 def _masked(path: bytes) -> str:
-    """A path without what may be a key: all after its first segment."""
+    """The tracker's own word at the start of a path; the rest may be a key."""
     first, slash, _ = path[1:].partition(b"/")
-    return (path[:1] + first + (b"/***" if slash else b"")).decode("ascii", "backslashreplace")
+    known = first.decode("ascii") if first in _WORDS else "***"
+    return f"/{known}/***" if slash else f"/{known}"
