@@ -8,7 +8,7 @@ import gc
 import logging
 import secrets
 import time
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -32,6 +32,7 @@ from torrust_py.memory import available_memory, what_fits
 from torrust_py.services import (
     Services,
     WebAddress,
+    import_web_services,
     start_api,
     start_health_check_api,
     start_http_trackers,
@@ -80,6 +81,7 @@ async def _run(config: Config, data_plane: str | None, signals: StopSignals) -> 
         services = await stack.enter_async_context(Services())
         udp_trackers = await _start_udp_trackers(config, core, services, clock, database)
         http_trackers = await _start_http_trackers(config, core, services, clock)
+        await import_web_services()
         apis = await _start_api(config, core, services, clock)
         await start_health_check_api(
             config.health_check_api,
@@ -124,13 +126,24 @@ async def _load_core(config: Config, database: Database) -> _Core:
     listed = ListedTorrents(database, whitelist)
     completed = CompletedCounters(database, swarms)
     if core.private:
-        await keys.load()
+        await _loaded("keys", keys.load())
     if core.listed:
-        await listed.load()
+        await _loaded("whitelist", listed.load())
     if core.tracker_policy.persistent_torrent_completed_stat:
-        await _load_completed(completed)
+        await _loaded("completed counters", _load_completed(completed))
     tracker = Tracker(_rules(config), swarms=swarms, whitelist=whitelist, keys=keys)
     return _Core(tracker, swarms, PortableStatistics(), keys, listed, completed)
+
+
+async def _loaded(what: str, load: Awaitable[None]) -> None:
+    """Raises StartError."""
+    try:
+        await load
+    except DatabaseError as error:
+        raise StartError(
+            f"cannot load the {what} from the database (core.database.path): {error}; "
+            f"repair its tables, or name another database"
+        ) from error
 
 
 async def _load_completed(completed: CompletedCounters) -> None:

@@ -1,10 +1,11 @@
 """The services: each is bound, started and announced in the log, and all stop together.
 
-aiohttp is imported where the API and the health check start, since it takes a third of the time of the start;
-meanwhile the trackers answer.
+aiohttp is imported in a thread once the trackers have started, since it takes a third of the time of the
+start; meanwhile they answer.
 """
 
 import asyncio
+import importlib
 import logging
 import socket
 import ssl
@@ -42,6 +43,12 @@ _log = logging.getLogger("torrust_tracker::bootstrap::app")
 _signal_log = logging.getLogger("torrust_tracker::servers::signals")
 
 NowMs = Callable[[], int]
+
+
+async def import_web_services() -> None:
+    """What the API and the health check need; imports of it elsewhere then take no time."""
+    for module in ("torrust_py.api", "torrust_py.health"):
+        await asyncio.to_thread(importlib.import_module, module)
 
 
 class Services:

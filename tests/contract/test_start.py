@@ -214,3 +214,26 @@ def test_a_database_of_torrust_opens_and_is_read(start: Start, configure: Config
     assert daemon.stop() == 0
     with sqlite3.connect(tmp_path / "sqlite3.db") as database:
         assert database.execute("SELECT count(*) FROM keys").fetchone() == (4,)
+
+
+def test_a_table_that_cannot_be_read_is_named(launch: Start, configure: Configure, tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "sqlite3.db") as database:
+        database.execute("CREATE TABLE keys (name TEXT)")
+    database.close()
+    line = failure(launch(configure(private=True)))
+    assert "cannot load the keys from the database" in line
+
+
+def test_a_working_directory_that_is_gone_is_told(tmp_path: Path) -> None:
+    command = f"mkdir gone && cd gone && rmdir ../gone && exec {sys.executable} -m torrust_py"
+    result = subprocess.run(
+        ["sh", "-c", command],
+        cwd=tmp_path,
+        env={"TORRUST_TRACKER_CONFIG_TOML_PATH": "./tracker.toml"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (result.returncode, len(result.stderr.splitlines())) == (1, 1)
+    assert "working directory" in result.stderr
