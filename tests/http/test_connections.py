@@ -1,5 +1,6 @@
 """Connections byte by byte and second by second, over a transport and a clock that the test holds."""
 
+import asyncio
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -254,7 +255,29 @@ async def test_many_pipelined_requests_are_not_one_large_head(clients: Clients) 
     pipelined = REQUEST * 5000
     connection.data_received(pipelined[:-5])
     connection.data_received(pipelined[-5:])
-    assert statuses(transport) == [404] * 5000
+    answered = await all_turns(transport)
+    assert answered == [404] * 5000
+
+
+async def test_who_sends_many_requests_at_once_does_not_hold_up_the_others(clients: Clients) -> None:
+    connection, transport = clients.open()
+    connection.data_received(REQUEST * 1000)
+    assert 1 <= len(statuses(transport)) <= 1024 // len(REQUEST) + 1
+    assert not transport.is_reading
+    await all_turns(transport)
+    assert transport.is_reading
+
+
+async def all_turns(transport: Transport) -> list[int]:
+    """What is answered while the loop turns, until it has turned ten times for nothing."""
+    answered: list[int] = []
+    idle_turns = 0
+    while idle_turns < 10:
+        await asyncio.sleep(0)
+        here = statuses(transport)
+        answered += here
+        idle_turns = 0 if here else idle_turns + 1
+    return answered
 
 
 def body_of(size: int) -> bytes:
@@ -402,6 +425,26 @@ async def test_a_client_that_reads_again_has_the_time_between_requests(clients: 
     transport.take()
     clients.pass_time(IDLE_S - 1)
     assert not transport.is_closed
+
+
+async def test_a_request_that_had_begun_when_a_client_reads_again_has_its_own_time(clients: Clients) -> None:
+    connection, transport = clients.open(Transport(room=100))
+    connection.data_received(REQUEST + REQUEST + b"G")
+    await all_turns(transport)
+    clients.pass_time(REQUEST_S + 1)
+    assert statuses(transport) == [408]
+
+
+async def test_only_some_are_closed_before_the_loop_turns(room: Room) -> None:
+    clients = Clients(room, limit=1000)
+    transports = [clients.open()[1] for _ in range(130)]
+    clients.now += REQUEST_S + 1
+    left = [len(transports) - sum(transport.is_closed for transport in transports)]
+    while clients.connections.sweep():
+        left.append(len(transports) - sum(transport.is_closed for transport in transports))
+    clients.leave()
+    assert left == [130, 80, 30]
+    assert all(transport.is_closed for transport in transports)
 
 
 async def test_a_client_that_does_not_take_its_last_response_loses_its_connection(clients: Clients) -> None:

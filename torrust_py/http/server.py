@@ -11,7 +11,7 @@ import ssl
 import time
 from collections import deque
 from collections.abc import Callable
-from itertools import takewhile
+from itertools import islice, takewhile
 from types import TracebackType
 from typing import Self, cast
 
@@ -41,6 +41,9 @@ IDLE_S = 75.0
 
 SWEEP_S = 1.0
 """How often time-outs are looked for, while there are connections."""
+
+CLOSED_A_TURN = 50
+"""Connections that are closed because of their time before the loop turns."""
 
 DRAIN_S = 2.0
 """At the stop, for what is being written."""
@@ -171,20 +174,23 @@ class Connections:
     def is_idle(self, connection: "HttpConnection") -> bool:
         return connection in self._idle
 
-    def sweep(self) -> None:
-        """Tell those whose time has run out."""
+    def sweep(self) -> bool:
+        """Tell those whose time has run out, CLOSED_A_TURN of either kind at most. True if more may be."""
         now = self._clock()
-        for connection in _begun_before(now - REQUEST_S, self._busy):
+        overdue = _begun_before(now - REQUEST_S, self._busy)
+        for connection in overdue:
             self.note_busy(connection)
             connection.time_out()
-        for connection in _begun_before(now - IDLE_S, self._idle):
+        idle_too_long = _begun_before(now - IDLE_S, self._idle)
+        for connection in idle_too_long:
             self.remove(connection)
             connection.abort()
+        return CLOSED_A_TURN in (len(overdue), len(idle_too_long))
 
     def _on_timer(self) -> None:
-        self.sweep()
+        pause = 0.0 if self.sweep() else SWEEP_S
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(SWEEP_S, self._on_timer) if len(self) else None
+        self._timer = loop.call_later(pause, self._on_timer) if len(self) else None
 
 
 class HttpConnection(asyncio.Protocol):
@@ -208,6 +214,8 @@ class HttpConnection(asyncio.Protocol):
         """The client does not read what it is sent."""
         self._unanswered: deque[HttpRequest | Head] = deque()
         self._unread = b""
+        self._answered_here = False
+        """The piece that is being read held the end of a request."""
         self._receiving = False
         """A request has begun that is not complete."""
         self._begin_request()
@@ -243,7 +251,10 @@ class HttpConnection(asyncio.Protocol):
         del self._parser  # it refers to this connection
 
     def data_received(self, data: bytes) -> None:
-        self._read(data)
+        if self._unread:
+            self._unread += data  # in its turn
+        else:
+            self._read(data)
 
     def eof_received(self) -> None:
         """The client has sent all that it will; it may still read. The transport closes when all is sent."""
@@ -261,10 +272,17 @@ class HttpConnection(asyncio.Protocol):
             self._connections.note_idle(self)
         while self._unanswered and not self._stalled:
             self._answer(self._unanswered.popleft())
-        if not self._stalled:
-            unread, self._unread = self._unread, b""
-            self._read(unread)
-        if not self._stalled:
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Read what has waited for its turn, or for the client to read."""
+        if self._stalled or self._finished:
+            return
+        unread, self._unread = self._unread, b""
+        self._read(unread)
+        if self._receiving:
+            self._connections.note_busy(self)
+        if not (self._stalled or self._unread or self._finished):
             self._transport.resume_reading()
 
     # --- what the tracker and its connections call
@@ -329,6 +347,7 @@ class HttpConnection(asyncio.Protocol):
         if self._finished:
             return
         self._receiving = False
+        self._answered_here = True
         parser = self._parser
         # What follows a request to upgrade may be its body, or in the other protocol.
         stays = parser.should_keep_alive() and not parser.should_upgrade()
@@ -343,13 +362,20 @@ class HttpConnection(asyncio.Protocol):
     # --- reading
 
     def _read(self, data: bytes) -> None:
+        """What comes after a piece that held a whole request waits until the loop has turned, so that a
+        client who sends many at once does not hold up the others.
+        """
         for at in range(0, len(data), _PIECE_SIZE):
+            self._answered_here = False
+            self._feed(data[at : at + _PIECE_SIZE])
+            rest = data[at + _PIECE_SIZE :] if self._stalled or self._answered_here else b""
             if self._finished:
                 return
-            if self._stalled:
-                self._unread += data[at:]
+            if rest:
+                self._unread = rest
+                self._transport.pause_reading()
+                asyncio.get_running_loop().call_soon(self._go_on)
                 return
-            self._feed(data[at : at + _PIECE_SIZE])
 
     def _feed(self, piece: bytes) -> None:
         self._begun_here = False
@@ -418,10 +444,11 @@ class HttpConnection(asyncio.Protocol):
             self._transport.close()
 
 
-_PIECE_SIZE = HEAD_SIZE  # what a stalled client has sent is looked at in pieces, so that little is answered
+_PIECE_SIZE = 1024  # few requests fit into so much
 _FIELD_EXTRA = len(": \r\n")
 _HEAD_EXTRA = len("GET  HTTP/1.1\r\n\r\n")
 
 
 def _begun_before(when: float, since: dict[HttpConnection, float]) -> list[HttpConnection]:
-    return [connection for connection, _ in takewhile(lambda item: item[1] <= when, since.items())]
+    begun_before = takewhile(lambda item: item[1] <= when, since.items())
+    return [connection for connection, _ in islice(begun_before, CLOSED_A_TURN)]
