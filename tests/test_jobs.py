@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+import gc
 import logging
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 
@@ -166,3 +167,29 @@ async def test_what_was_refused_is_reported_once(
     assert [record.getMessage() for record in caplog.records] == [
         "In the last minute: refused 2, malformed 1"
     ]
+
+
+@pytest.mark.slow
+async def test_the_garbage_collector_does_not_look_at_many_torrents_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(jobs, "TORRENTS_A_FREEZE", 10)
+    swarms, looks, thresholds = PortableSwarms(), Count(), gc.get_threshold()
+
+    def made() -> int:
+        looks()
+        return swarms.made
+
+    try:
+        async with running(jobs.spare_collections(made)):
+            await looks.reaches(1)
+            for number in range(9):
+                announce(swarms, number)
+            await looks.reaches(2)
+            before = gc.get_freeze_count()
+            announce(swarms, 9)
+            await looks.reaches(4)
+        assert gc.get_freeze_count() > before
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()

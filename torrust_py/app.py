@@ -21,7 +21,7 @@ from torrust_py.core.database import Database
 from torrust_py.core.errors import DatabaseError
 from torrust_py.core.keys import Keys
 from torrust_py.core.statistics import PortableStatistics, Statistics
-from torrust_py.core.swarms import Limits, PortableSwarms, Retention, Swarms
+from torrust_py.core.swarms import Limits, PortableSwarms, Retention
 from torrust_py.core.tracker import Rules, Tracker
 from torrust_py.core.types import packed_address
 from torrust_py.core.whitelist import ListedTorrents, PortableWhitelist
@@ -108,7 +108,7 @@ class _Core(NamedTuple):
     """The parts of the core, for those who build services over it."""
 
     tracker: Tracker
-    swarms: Swarms
+    swarms: PortableSwarms
     statistics: Statistics
     keys: Keys
     listed: ListedTorrents
@@ -282,6 +282,7 @@ def _jobs(
         yield jobs.remove_inactive_peers(core.swarms, clock.now_ms, interval=interval)
     if config.core.tracker_policy.persistent_torrent_completed_stat:
         yield jobs.save_completed(core.completed)
+    yield jobs.spare_collections(lambda: core.swarms.made)
     yield jobs.report_refusals(partial(jobs.noteworthy, core.statistics, core.swarms, udp_trackers))
 
 

@@ -1,6 +1,8 @@
 """What the daemon does by the clock. Each job runs until it is cancelled."""
 
 import asyncio
+import gc
+import itertools
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -18,6 +20,10 @@ LONGEST_SAVE_INTERVAL = 60.0
 
 REPORT_INTERVAL = 60.0
 
+TORRENTS_A_FREEZE = 20_000
+"""Torrents that the garbage collector looks at in some 10 ms."""
+
+_NEVER = 2**31 - 1
 _EXPIRY_ROUNDS_PER_SECOND = 4
 _EXPIRY_SLICE = 1000  # torrents and peers between two turns of the loop: a few milliseconds
 
@@ -50,6 +56,27 @@ async def _expiry_pass(swarms: Swarms, now_ms: Callable[[], int], *, interval: i
             left -= _EXPIRY_SLICE
             await asyncio.sleep(0)
     return spent
+
+
+async def spare_collections(torrents_made: Callable[[], int]) -> None:
+    """Keep the garbage collector off what the swarms are made of, which has no cycles: else it looks at all
+    of it again and again, and stops the loop for a second where there are a million torrents.
+
+    After so many new torrents all that there is is frozen, and a full collection comes once a minute only,
+    over what was made since. (A freeze also keeps what is in a cycle just then: some objects of a call of the
+    API.)
+    """
+    young, middle, _ = gc.get_threshold()
+    gc.set_threshold(young, middle, _NEVER)
+    frozen = torrents_made()
+    for second in itertools.count(1):
+        await asyncio.sleep(1)
+        if torrents_made() - frozen >= TORRENTS_A_FREEZE:
+            frozen = torrents_made()
+            gc.collect(1)
+            gc.freeze()
+        elif second % 60 == 0:
+            gc.collect()
 
 
 async def save_completed(counters: CompletedCounters) -> None:

@@ -158,6 +158,8 @@ class PortableSwarms:
         self._limits = limits
         self._retention = retention
         self._random = random
+        self.made = 0
+        """Torrents since the start, also those that are gone."""
         self._swarms: dict[InfoHash, _Swarm] = {}
         self._table: list[_Swarm] = []  # the same, by position: to pick one at random, and to walk in steps
         self._seeders = 0
@@ -310,6 +312,7 @@ class PortableSwarms:
         except MemoryError:
             self._table.pop()  # in both or in neither: whoever drops it takes it out of both
             raise
+        self.made += 1
         return swarm
 
     def _drop_torrent(self, swarm: "_Swarm") -> None:
