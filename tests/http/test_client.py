@@ -102,7 +102,7 @@ def test_what_is_no_scrape_response_is_refused(fields: dict[str, object]) -> Non
 
 
 @pytest.mark.parametrize("parse", [parse_announce_response, parse_scrape_response])
-@pytest.mark.parametrize("body", [b"", b"<html>", b"i1e", b"d8:intervali9e", b"l" * 1000])
+@pytest.mark.parametrize("body", [b"", b"<html>", b"i1e", b"d8:intervali9e", b"l" * 1000, b"d1:ai5e-6:x"])
 def test_what_is_not_bencoded_is_refused(parse: Callable[[bytes], object], body: bytes) -> None:
     with pytest.raises(BadResponse):
         parse(body)

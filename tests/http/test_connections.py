@@ -367,6 +367,14 @@ async def test_who_expects_to_be_told_to_continue_is(ending: bytes, clients: Cli
     assert statuses(transport) == [405]
 
 
+async def test_http_1_0_knows_no_continue(clients: Clients) -> None:
+    connection, transport = clients.open()
+    connection.data_received(b"POST /announce HTTP/1.0\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n")
+    assert transport.take() == b""
+    connection.data_received(b"abc")
+    assert statuses(transport) == [405]
+
+
 async def test_who_sends_its_last_request_and_half_closes_is_answered(clients: Clients) -> None:
     connection, transport = clients.open()
     connection.data_received(REQUEST)

@@ -10,7 +10,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
-import bencodepy
+from bencodepy.decoder import BencodeDecoder
 from bencodepy.exceptions import BencodeDecodeError
 
 from torrust_py.core.types import (
@@ -23,6 +23,19 @@ from torrust_py.core.types import (
 )
 
 _LARGEST_BODY = 4 << 20  # no tracker answers with more than a megabyte
+
+
+class _Decoder(BencodeDecoder):  # type: ignore[misc] (the library has no types)
+    """Refuses strings of negative length, which send the library back over what it has read, forever."""
+
+    def decode_string(self, value: bytes, at: int, kind: str = "value", **rest: object) -> tuple[bytes, int]:
+        if not value[at : at + 1].isdigit():
+            raise ValueError
+        decoded: tuple[bytes, int] = super().decode_string(value, at, kind=kind, **rest)
+        return decoded
+
+
+_DECODER = _Decoder()
 
 
 class NoAnswer(Exception):
@@ -137,7 +150,7 @@ def parse_scrape_response(body: bytes) -> dict[InfoHash, SwarmCounts]:
 def _parse_dictionary(body: bytes) -> dict[bytes, object]:
     """The dictionary of a response that is no failure."""
     try:
-        decoded: object = bencodepy.decode(body)
+        decoded: object = _DECODER.decode(body)
     except BencodeDecodeError as error:
         raise BadResponse(str(error)) from error
     fields = _dictionary(decoded)

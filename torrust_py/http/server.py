@@ -335,6 +335,8 @@ class HttpConnection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         self._in_body = True
+        if self._parser.get_http_version() == "1.0":
+            self._expects_continue = False  # RFC 9110, 10.1.1
         if self._head_size > HEAD_SIZE and not self._finished:
             self._refuse(FIELDS_TOO_LARGE)
 
