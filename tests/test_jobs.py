@@ -40,6 +40,10 @@ class Sender:
     unsent = 0
 
 
+class Room:
+    refused = evicted = 0
+
+
 def announce(swarms: PortableSwarms, number: int, *, event: AnnounceEvent = AnnounceEvent.NONE) -> None:
     peer = Peer(Endpoint(number.to_bytes(4) + b"\x1a\xe1"), PeerId(b"-" * 20), 0, 0, 0, event)
     info_hash = InfoHash(number.to_bytes(20))
@@ -155,7 +159,7 @@ async def test_what_was_refused_is_reported_once(
 
     def look() -> jobs.Noteworthy:
         looks()
-        return jobs.noteworthy(statistics, swarms, [Sender()])
+        return jobs.noteworthy(statistics, swarms, [Sender()], Room())
 
     with caplog.at_level(logging.INFO):
         async with running(jobs.report_refusals(look)):

@@ -26,13 +26,14 @@ from torrust_py.core.tracker import Rules, Tracker
 from torrust_py.core.types import packed_address
 from torrust_py.core.whitelist import ListedTorrents, PortableWhitelist
 from torrust_py.databases import open_database
-from torrust_py.http import HttpHandler
+from torrust_py.http import Connections, HttpHandler
 from torrust_py.listeners import StartError
 from torrust_py.memory import available_memory, what_fits
 from torrust_py.services import (
     Services,
     WebAddress,
     import_web_services,
+    max_connections,
     start_api,
     start_health_check_api,
     start_http_trackers,
@@ -80,7 +81,8 @@ async def _run(config: Config, data_plane: str | None, signals: StopSignals) -> 
         stack.push_async_callback(_save_for_the_last_time, core.completed)
         services = await stack.enter_async_context(Services())
         udp_trackers = await _start_udp_trackers(config, core, services, clock, database)
-        http_trackers = await _start_http_trackers(config, core, services, clock)
+        connections = Connections(max_connections())
+        http_trackers = await _start_http_trackers(config, core, connections, services, clock)
         await import_web_services()
         apis = await _start_api(config, core, services, clock)
         await start_health_check_api(
@@ -94,7 +96,9 @@ async def _run(config: Config, data_plane: str | None, signals: StopSignals) -> 
         gc.freeze()  # what was made so far stays: the collector need not look at it again
         gc.enable()
         async with asyncio.TaskGroup() as group:
-            running = [group.create_task(job) for job in _jobs(config, core, clock, udp_trackers)]
+            running = [
+                group.create_task(job) for job in _jobs(config, core, clock, udp_trackers, connections)
+            ]
             await signals.wait()
             for task in running:
                 task.cancel()
@@ -240,13 +244,15 @@ async def _start_udp_trackers(
 
 
 async def _start_http_trackers(
-    config: Config, core: _Core, services: Services, clock: Clock
+    config: Config, core: _Core, connections: Connections, services: Services, clock: Clock
 ) -> list[WebAddress]:
     if not config.http_trackers:
         _app_log.info("No HTTP blocks in configuration")
         return []
     handler = HttpHandler(core.tracker, core.statistics, on_reverse_proxy=config.core.net.on_reverse_proxy)
-    return await start_http_trackers(config.http_trackers, handler, services, now_ms=clock.now_ms)
+    return await start_http_trackers(
+        config.http_trackers, handler, connections, services, now_ms=clock.now_ms
+    )
 
 
 async def _start_api(config: Config, core: _Core, services: Services, clock: Clock) -> list[WebAddress]:
@@ -275,7 +281,11 @@ async def _start_api(config: Config, core: _Core, services: Services, clock: Clo
 
 
 def _jobs(
-    config: Config, core: _Core, clock: Clock, udp_trackers: Sequence[UdpTracker]
+    config: Config,
+    core: _Core,
+    clock: Clock,
+    udp_trackers: Sequence[UdpTracker],
+    connections: Connections,
 ) -> Iterator[Coroutine[None, None, None]]:
     interval = config.core.inactive_peer_cleanup_interval
     if interval > 0:
@@ -283,7 +293,9 @@ def _jobs(
     if config.core.tracker_policy.persistent_torrent_completed_stat:
         yield jobs.save_completed(core.completed)
     yield jobs.spare_collections(lambda: core.swarms.made)
-    yield jobs.report_refusals(partial(jobs.noteworthy, core.statistics, core.swarms, udp_trackers))
+    yield jobs.report_refusals(
+        partial(jobs.noteworthy, core.statistics, core.swarms, udp_trackers, connections)
+    )
 
 
 # --- the form of the data plane

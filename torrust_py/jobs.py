@@ -105,6 +105,8 @@ class Noteworthy(NamedTuple):
     malformed: int
     dropped: int
     unsent: int
+    refused_connections: int
+    evicted_connections: int
     replaced_peers: int
     evicted_torrents: int
     unstored: int
@@ -126,13 +128,22 @@ async def report_refusals(look: Callable[[], Noteworthy]) -> None:
         before = now
 
 
+class Room(Protocol):
+    """What has room for so many connections, and counts for how many there was none."""
+
+    refused: int
+    evicted: int
+
+
 class Sender(Protocol):
     """A server that counts the responses that the kernel did not take."""
 
     unsent: int
 
 
-def noteworthy(statistics: Statistics, swarms: Swarms, senders: Iterable[Sender]) -> Noteworthy:
+def noteworthy(
+    statistics: Statistics, swarms: Swarms, senders: Iterable[Sender], connections: Room
+) -> Noteworthy:
     doors = [statistics.door(door) for door in Door]
     pressure = swarms.pressure()
     return Noteworthy(
@@ -140,6 +151,8 @@ def noteworthy(statistics: Statistics, swarms: Swarms, senders: Iterable[Sender]
         malformed=sum(door.malformed for door in doors),
         dropped=sum(door.dropped for door in doors),
         unsent=sum(sender.unsent for sender in senders),
+        refused_connections=connections.refused,
+        evicted_connections=connections.evicted,
         replaced_peers=pressure.replaced_peers,
         evicted_torrents=pressure.evicted_torrents,
         unstored=pressure.unstored,

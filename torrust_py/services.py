@@ -102,10 +102,14 @@ async def start_udp_trackers(
 
 
 async def start_http_trackers(
-    trackers: Sequence[HttpListener], handler: HttpHandler, services: Services, *, now_ms: NowMs
+    trackers: Sequence[HttpListener],
+    handler: HttpHandler,
+    connections: Connections,
+    services: Services,
+    *,
+    now_ms: NowMs,
 ) -> list[WebAddress]:
     log = logging.getLogger(HTTP_TRACKER)
-    connections = Connections(_max_connections())
     listeners = [Listener(*tracker.bind_address) for tracker in trackers]
     started = []
     for tracker, listener in zip(trackers, listeners, strict=True):
@@ -216,7 +220,8 @@ def _tls(files: TlsConfig | None, *, service: str) -> ssl.SSLContext | None:
     return open_tls(files.ssl_cert_path, files.ssl_key_path, service=service)
 
 
-def _max_connections() -> int:
+def max_connections() -> int:
+    """Of all HTTP trackers together; raises the limit of open files for them as far as it goes."""
     files = raise_file_limit()
     connections = max(1, min(MAX_CONNECTIONS, files - _RESERVED_FILES))
     _log.info("Open files: at most %s; HTTP trackers: at most %s connections", files, connections)

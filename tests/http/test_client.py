@@ -1,4 +1,6 @@
+import contextlib
 import socket
+import threading
 from collections.abc import Callable, Iterator
 
 import bencodepy
@@ -126,7 +128,64 @@ def test_a_silent_tracker_is_waited_for_no_longer_than_said(silent_url: str) -> 
         get(silent_url, patience=0.05)
 
 
+@pytest.fixture
+def serve() -> Iterator[Callable[[bytes], str]]:
+    """Serves connection after connection with these bytes, and ends each; the URL to ask."""
+    with contextlib.ExitStack() as resources:
+
+        def start(answer: bytes) -> str:
+            listening = resources.enter_context(socket.create_server(("127.0.0.1", 0)))
+
+            def answer_each() -> None:
+                with contextlib.suppress(OSError):
+                    while True:
+                        connection, _ = listening.accept()
+                        with connection:
+                            connection.recv(4096)
+                            connection.sendall(answer)
+
+            thread = threading.Thread(target=answer_each)
+            thread.start()
+            resources.callback(thread.join, 5)
+            resources.callback(listening.shutdown, socket.SHUT_RDWR)  # ends its accept
+            return f"http://127.0.0.1:{listening.getsockname()[1]}/"
+
+        yield start
+
+
+def test_a_body_in_chunks_is_put_together(serve: Callable[[bytes], str]) -> None:
+    url = serve(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nd5\r\n1\r\n:\r\n0\r\n\r\n")
+    assert get(url, patience=10) == (200, b"d5:")
+
+
+def test_a_redirection_is_followed(serve: Callable[[bytes], str]) -> None:
+    target = serve(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nde")
+    url = serve(b"HTTP/1.1 302 Found\r\ncontent-length: 0\r\nlocation: %b\r\n\r\n" % target.encode())
+    assert get(url, patience=10) == (200, b"de")
+
+
+def test_a_status_of_failure_is_an_answer(serve: Callable[[bytes], str]) -> None:
+    answer = get(serve(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 2\r\n\r\nno"), patience=10)
+    assert (answer, answer.is_success) == ((403, b"no"), False)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"", b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nd"],
+)
+def test_what_is_not_http_is_no_answer(serve: Callable[[bytes], str], sent: bytes) -> None:
+    url = serve(sent)
+    with pytest.raises(NoAnswer):
+        get(url, patience=10)
+
+
 @pytest.mark.parametrize("url", ["file:///etc/hostname", "ftp://127.0.0.1/", "/announce"])
 def test_only_urls_of_http_are_asked(url: str) -> None:
     with pytest.raises(NoAnswer, match="is no URL of"):
         get(url, patience=1)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/a b", "http://127.0.0.1:x/", "http://127.0.0.1:1/\xfc"])
+def test_a_url_that_cannot_be_asked_is_no_answer(url: str) -> None:
+    with pytest.raises(NoAnswer):
+        get(url, patience=5)

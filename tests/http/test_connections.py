@@ -537,6 +537,7 @@ async def test_the_longest_idle_connection_has_to_go(clients: Clients) -> None:
     assert [transport.is_closed for _, transport in opened] == [True, False, False]
     assert not newest.is_closed
     assert len(clients.connections) == 3
+    assert (clients.connections.evicted, clients.connections.refused) == (1, 0)
 
 
 async def test_without_an_idle_connection_the_newest_is_refused(clients: Clients) -> None:
@@ -547,6 +548,7 @@ async def test_without_an_idle_connection_the_newest_is_refused(clients: Clients
     assert not any(transport.is_closed for _, transport in busy)
     connection.connection_lost(None)
     assert len(clients.connections) == 3
+    assert (clients.connections.evicted, clients.connections.refused) == (0, 1)
 
 
 async def test_a_connection_that_is_lost_makes_room(clients: Clients) -> None:

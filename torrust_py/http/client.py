@@ -3,7 +3,7 @@
 import socket
 from collections.abc import Sequence
 from concurrent.futures import Future
-from http.client import HTTPException
+from http.client import HTTPException, InvalidURL
 from threading import Thread
 from typing import NamedTuple
 from urllib.error import HTTPError, URLError
@@ -25,7 +25,7 @@ from torrust_py.core.types import (
 _LARGEST_BODY = 4 << 20  # no tracker answers with more than a megabyte
 
 
-class _Decoder(BencodeDecoder):  # type: ignore[misc] (the library has no types)
+class _Decoder(BencodeDecoder):  # type: ignore[misc]  # it has no types
     """Refuses strings of negative length, which send the library back over what it has read, forever."""
 
     def decode_string(self, value: bytes, at: int, kind: str = "value", **rest: object) -> tuple[bytes, int]:
@@ -90,7 +90,9 @@ def get(url: str, *, patience: float) -> HttpAnswer:
         raise NoAnswer(f"{url}: {_reason(error.reason)}") from error
     except OSError as error:
         raise NoAnswer(f"{url}: {_reason(error)}") from error
-    except (HTTPException, ValueError) as error:
+    except (InvalidURL, ValueError) as error:
+        raise NoAnswer(f"{url}: {error}") from error
+    except HTTPException as error:
         raise NoAnswer(f"{url}: no HTTP answer ({type(error).__name__})") from error
 
 

@@ -137,6 +137,10 @@ class Connections:
         self._busy: dict[HttpConnection, float] = {}
         self._idle: dict[HttpConnection, float] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self.refused = 0
+        """New connections for which there was no room."""
+        self.evicted = 0
+        """Idle connections that had to make room."""
 
     def __len__(self) -> int:
         return len(self._busy) + len(self._idle)
@@ -148,7 +152,9 @@ class Connections:
         if len(self) >= self._limit:
             longest_idle = next(iter(self._idle), None)
             if longest_idle is None:
+                self.refused += 1
                 return False
+            self.evicted += 1
             del self._idle[longest_idle]
             longest_idle.abort()
         self._busy[connection] = self._clock()
