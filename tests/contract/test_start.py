@@ -82,7 +82,8 @@ def test_an_override_of_the_environment_counts(start: Start) -> None:
 
 
 def test_the_portable_form_can_be_asked_for(start: Start) -> None:
-    start(TORRUST_TRACKER_DATA_PLANE="portable").wait_for_line("Data plane: portable")
+    daemon = start(TORRUST_TRACKER_DATA_PLANE="portable")
+    daemon.wait_for_line(r"Data plane: portable \(as TORRUST_TRACKER_DATA_PLANE asks\)")
 
 
 def failure(daemon: Any) -> str:

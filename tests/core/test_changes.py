@@ -56,8 +56,11 @@ async def test_a_change_waits_longer_while_all_is_read_anew(monkeypatch: pytest.
     async with asyncio.TaskGroup() as group:
         group.create_task(order.load(load()))
         await load.begun.wait()
-        group.create_task(order.run(change()))
-        await asyncio.sleep(0)
+        waiting = group.create_task(order.run(change()))
+        for _ in range(10):  # in which a change that waits for no time has given up
+            await asyncio.sleep(0)
+        assert not waiting.done()
+        assert not change.begun.is_set()
         load.may_end.set()
         await change.begun.wait()
         change.may_end.set()
