@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import re
+import secrets
 import signal
 import socket
 import subprocess
@@ -12,7 +13,9 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
+import bencodepy
 import pytest
 
 STARTED = {
@@ -55,6 +58,26 @@ listed = {str(listed).lower()}
 path = "sqlite3.db"
 {services}
 """
+
+
+class Answer(NamedTuple):
+    """What came back over HTTP; the names of headers are looked up without regard to case."""
+
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        return self.body.decode()
+
+    @property
+    def failure(self) -> str:
+        """The reason in a bencoded failure of the HTTP tracker: the body is that and nothing else."""
+        reason = bencodepy.decode(self.body)
+        assert reason.keys() == {b"failure reason"}
+        assert self.body == bencodepy.encode(reason)
+        return str(reason[b"failure reason"].decode())
 
 
 class Daemon:
@@ -112,16 +135,35 @@ class Daemon:
         addresses = [(match[1].strip("[]"), int(match[2])) for match in matches]
         return [address for address in addresses if (":" in address[0]) == ipv6][number]
 
+    def request(
+        self, service: str, target: str, *, method: str = "GET", body: str | bytes | None = None,
+        ipv6: bool = False, headers: dict[str, str] | None = None,
+    ) -> Answer:  # fmt: skip
+        """One HTTP request over a connection of its own."""
+        connection = http.client.HTTPConnection(*self.address(service, ipv6=ipv6), timeout=10)
+        with contextlib.closing(connection):
+            connection.request(method, target, body, headers or {})
+            response = connection.getresponse()
+            return Answer(response.status, response.headers, response.read())
+
     def get(
         self, service: str, target: str, *, method: str = "GET", body: str | None = None, ipv6: bool = False,
         headers: dict[str, str] | None = None,
     ) -> tuple[int, bytes]:  # fmt: skip
         """Status and body of one HTTP request."""
-        connection = http.client.HTTPConnection(*self.address(service, ipv6=ipv6), timeout=10)
-        with contextlib.closing(connection):
-            connection.request(method, target, body, headers or {})
-            response = connection.getresponse()
-            return response.status, response.read()
+        answer = self.request(service, target, method=method, body=body, ipv6=ipv6, headers=headers)
+        return answer.status, answer.body
+
+    def exchange(self, service: str, sent: bytes, *, ipv6: bool = False, timeout: float = 10) -> bytes:
+        """All that comes back for these bytes until the service closes the connection."""
+        received = b""
+        with socket.create_connection(self.address(service, ipv6=ipv6), timeout) as client:
+            client.sendall(sent)
+            client.shutdown(socket.SHUT_WR)
+            with contextlib.suppress(ConnectionResetError):
+                while data := client.recv(65_536):
+                    received += data
+        return received
 
     def api(self, path: str, *, method: str = "GET", body: object = None) -> tuple[int, bytes]:
         """A call of the REST API with the token."""
@@ -172,6 +214,54 @@ class Daemon:
 
 
 StartDaemon = Callable[..., Daemon]
+
+
+@contextlib.contextmanager
+def shared(directory: Path, config: str) -> Iterator[Daemon]:
+    """A daemon that many tests ask; none of them may bring it to an unexpected failure."""
+    daemon = Daemon(config, directory, {})
+    try:
+        daemon.wait_for_line("HEALTH CHECK API: Started on")
+        yield daemon
+        assert daemon.process.poll() is None
+        assert not [line for line in daemon.lines if "Traceback" in line]
+    finally:
+        daemon.kill()
+
+
+@pytest.fixture(scope="session")
+def public(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A public tracker for all tests that need nothing else. Use an info hash of your own (`info_hash`)."""
+    with shared(tmp_path_factory.mktemp("public"), document()) as daemon:
+        yield daemon
+
+
+@pytest.fixture(scope="session")
+def listed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A tracker that serves what is on the whitelist."""
+    with shared(tmp_path_factory.mktemp("listed"), document(listed=True)) as daemon:
+        yield daemon
+
+
+@pytest.fixture(scope="session")
+def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A tracker that serves those who have a key."""
+    with shared(tmp_path_factory.mktemp("private"), document(private=True)) as daemon:
+        yield daemon
+
+
+@pytest.fixture(scope="session")
+def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A tracker behind a reverse proxy."""
+    core = "[core.net]\non_reverse_proxy = true"
+    with shared(tmp_path_factory.mktemp("proxied"), document(core)) as daemon:
+        yield daemon
+
+
+@pytest.fixture
+def info_hash() -> bytes:
+    """An info hash that no other test uses."""
+    return secrets.token_bytes(20)
 
 
 @pytest.fixture
