@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import bencodepy
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from torrust_py.core.types import InfoHash, PeerId, SwarmCounts, SwarmView
@@ -189,3 +189,31 @@ def test_only_urls_of_http_are_asked(url: str) -> None:
 def test_a_url_that_cannot_be_asked_is_no_answer(url: str) -> None:
     with pytest.raises(NoAnswer):
         get(url, patience=5)
+
+
+NAMES = st.sampled_from(
+    [b"complete", b"incomplete", b"interval", b"peers", b"peers6", b"files", b"ip", b"port"]
+)
+VALUES = st.recursive(
+    st.integers() | st.binary(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(NAMES | st.binary(max_size=20), inner, max_size=5)
+    ),
+    max_leaves=8,
+)
+ANNOUNCE = encode_announce(VIEW, [PEER_ID], [PEER_ID], interval=120, interval_min=60)
+
+
+@given(
+    st.binary(max_size=80)
+    | VALUES.map(bencodepy.encode)
+    | st.tuples(st.integers(0, len(ANNOUNCE)), st.binary(max_size=3), st.integers(0, 3)).map(
+        lambda edit: ANNOUNCE[: edit[0]] + edit[1] + ANNOUNCE[edit[0] + edit[2] :]
+    )
+)
+@example(b"l" * 100_000)
+@example(b"i" + b"9" * 5000 + b"e")
+def test_any_body_is_read_or_refused(body: bytes) -> None:
+    for parse in (parse_announce_response, parse_scrape_response):
+        with contextlib.suppress(BadResponse):
+            parse(body)

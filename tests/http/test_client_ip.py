@@ -6,6 +6,7 @@ from torrust_py.core.types import Address, packed_address
 from torrust_py.http.client_ip import address_text, peer_address, right_most_address
 
 
+@pytest.mark.clause("3.6.2", "3.6.3", "3.6.4", "3.6.6")
 @pytest.mark.parametrize(
     ("values", "address"),
     [
@@ -47,6 +48,7 @@ def test_the_text_of_an_address_is_read_as_it(address: Address) -> None:
     assert right_most_address([address_text(address).encode()]) == address
 
 
+@pytest.mark.clause("3.6.6")
 @pytest.mark.parametrize(
     ("host", "address"),
     [("127.0.0.1", "127.0.0.1"), ("::1", "::1"), ("::ffff:127.0.0.1", "127.0.0.1"), ("fe80::1%2", "fe80::1")],

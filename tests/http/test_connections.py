@@ -18,6 +18,7 @@ from torrust_py.http.server import BODY_SIZE, HEAD_SIZE, IDLE_S, REQUEST_S, Http
 REQUEST = b"GET /x HTTP/1.1\r\nX-Request-Id: first\r\n\r\n"
 OTHER = b"GET /health_check HTTP/1.1\r\nX-Request-Id: second\r\nX-Forwarded-For: 1.1.1.1\r\n\r\n"
 CHUNKED = b"POST /x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+LARGE = b"POST /x HTTP/1.1\r\nContent-Length: 70000\r\n\r\n"
 
 
 class Transport:
@@ -169,6 +170,10 @@ async def test_a_blank_line_between_requests_is_skipped(clients: Clients) -> Non
         b"GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n",
         b"GET / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
         b"GET /\xff HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/2.0\r\n\r\n",
+        b"GET / HTTP/1.2\r\n\r\n",
+        b"GET / HTTP/0.9\r\n\r\n",
+        b"GET /\r\n\r\n",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     ],
 )
@@ -209,7 +214,9 @@ async def test_over_tls_what_is_no_http_closes_the_connection(clients: Clients) 
 @given(
     st.lists(
         st.binary(max_size=50)
-        | st.sampled_from([REQUEST, OTHER, CHUNKED, b"GET ", b"\r\n", b"0\r\n\r\n", b"Expect: 100-continue"]),
+        | st.sampled_from(
+            [REQUEST, OTHER, CHUNKED, LARGE, b"GET ", b"\r\n", b"0\r\n\r\n", b"Expect: 100-continue"]
+        ),
         max_size=8,
     )
 )
@@ -219,7 +226,7 @@ async def test_any_bytes_are_requests_or_refused(clients: Clients, room: Room, p
         connection.data_received(piece)
     connection.eof_received()
     connection.connection_lost(None)
-    assert all(answer.status in (100, 200, 400, 404, 405) for answer in answers(transport.take()))
+    assert all(answer.status in (100, 200, 400, 404, 405, 413) for answer in answers(transport.take()))
     room.counts()
     assert len(clients.connections) == 0
 
@@ -313,6 +320,32 @@ async def test_a_body_is_dropped_up_to_a_limit(
     for at in range(0, len(both), part):
         connection.data_received(both[at : at + part])
     assert statuses(transport) == expected
+
+
+@pytest.mark.parametrize("expect", [b"", b"Expect: 100-continue\r\n"])
+@pytest.mark.parametrize(
+    "length", [b"65537", b"  065537\t", b"%d" % (2**64 - 1), b"0" * 5000 + b"1" + b"0" * 5]
+)
+async def test_a_body_that_is_declared_too_large_is_refused_before_it_comes(
+    length: bytes, expect: bytes, clients: Clients, room: Room
+) -> None:
+    connection, transport = clients.open()
+    connection.data_received(b"POST /x HTTP/1.1\r\nContent-Length: %b\r\n%b\r\n" % (length, expect))
+    assert statuses(transport) == [413]
+    assert transport.is_half_closed
+    connection.data_received(b"a" * 70_000 + REQUEST)
+    assert transport.sent == b""
+    assert room.counts()[Door.TCP4].malformed == 1
+
+
+@pytest.mark.parametrize("length", [b"0" * 5000 + b"3", b"3 \t"])
+async def test_the_length_of_a_body_may_have_zeros_and_space_around_it(
+    length: bytes, clients: Clients
+) -> None:
+    connection, transport = clients.open()
+    connection.data_received(b"POST /x HTTP/1.1\r\nContent-Length: %b\r\n\r\nabc" % length + REQUEST)
+    await asyncio.sleep(0)  # the second request waits for its turn
+    assert statuses(transport) == [404, 404]
 
 
 async def test_fields_of_a_trailer_mean_nothing(clients: Clients) -> None:
@@ -468,6 +501,7 @@ async def test_a_client_that_does_not_take_its_last_response_loses_its_connectio
 # --- time
 
 
+@pytest.mark.clause("3.2.14")
 async def test_a_silent_connection_is_closed_without_a_word(clients: Clients, room: Room) -> None:
     _, transport = clients.open()
     clients.pass_time(REQUEST_S - 1)
@@ -478,6 +512,7 @@ async def test_a_silent_connection_is_closed_without_a_word(clients: Clients, ro
     assert room.counts() == {}
 
 
+@pytest.mark.clause("3.2.14")
 @pytest.mark.parametrize("start", [b"G", REQUEST[:-1], body_of(10)[:-1]])
 async def test_a_half_sent_request_is_told_that_it_is_late(
     start: bytes, clients: Clients, room: Room
@@ -494,6 +529,7 @@ async def test_a_half_sent_request_is_told_that_it_is_late(
     assert transport.is_aborted
 
 
+@pytest.mark.clause("3.2.14")
 async def test_a_later_request_has_its_own_time(clients: Clients) -> None:
     connection, transport = clients.open()
     connection.data_received(REQUEST)
@@ -506,6 +542,7 @@ async def test_a_later_request_has_its_own_time(clients: Clients) -> None:
     assert statuses(transport) == [408]
 
 
+@pytest.mark.clause("3.2.15")
 async def test_an_idle_connection_is_closed(clients: Clients) -> None:
     connection, transport = clients.open()
     clients.pass_time(5)

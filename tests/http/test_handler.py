@@ -88,6 +88,7 @@ def without_locations(body: bytes) -> object:
     return decoded
 
 
+@pytest.mark.clause("3.2.1", "3.2.2", "3.2.3", "3.2.10", "3.4.24", "3.9.1", "3.9.3", "3.10.8")
 @pytest.mark.parametrize(
     ("name", "rules"),
     [
@@ -129,6 +130,7 @@ def test_an_announce_over_ipv6_has_its_own_door(room: Room) -> None:
     assert room.counts() == {Door.TCP6: ONE_ANNOUNCE}
 
 
+@pytest.mark.clause("3.8.9", "3.9.2")
 def test_peers_of_both_families_are_handed_out(room: Room) -> None:
     room.ask(ANNOUNCE + "&left=1", peer="192.0.2.7")
     room.ask(ANNOUNCE + "&left=1", peer="2001:db8::7")
@@ -140,6 +142,7 @@ def test_peers_of_both_families_are_handed_out(room: Room) -> None:
     assert {peer[b"peer id"] for peer in listed} == {b"-qB00000000000000001"}
 
 
+@pytest.mark.clause("3.8.4")
 def test_num_want_is_honoured(make_room: MakeRoom) -> None:
     room = make_room(max_peers=5)
     for last in range(10):
@@ -151,11 +154,13 @@ def test_num_want_is_honoured(make_room: MakeRoom) -> None:
     assert handed_out == [0, 3, 5]
 
 
+@pytest.mark.clause("3.4.7")
 def test_a_peer_that_does_not_know_what_is_left_is_a_leecher(room: Room) -> None:
     room.ask(ANNOUNCE + "&left=-1")
     assert scraped(room.ask(SCRAPE)) == (0, 0, 1)
 
 
+@pytest.mark.clause("3.4.4")
 def test_a_peer_with_port_0_is_answered_and_not_kept(room: Room) -> None:
     assert room.ask(ANNOUNCE.replace("17548", "0")).status == 200
     assert scraped(room.ask(SCRAPE)) == (0, 0, 0)
@@ -173,6 +178,7 @@ def test_a_stopped_peer_leaves(room: Room) -> None:
     assert scraped(room.ask(SCRAPE)) == (0, 0, 0)
 
 
+@pytest.mark.clause("3.7.1", "3.7.2")
 def test_a_peer_on_the_trackers_host_is_handed_out_with_its_external_address(make_room: MakeRoom) -> None:
     room = make_room(external_address=packed_address("2001:db8::5"))
     room.ask(ANNOUNCE, peer="127.0.0.1")
@@ -198,6 +204,7 @@ def test_a_failure_reason_is_text_whatever_the_query_holds(room: Room) -> None:
 # --- keys
 
 
+@pytest.mark.clause("3.5.4", "3.5.6", "3.5.7", "3.5.8")
 @pytest.mark.parametrize(
     ("target", "reason", "counted"),
     [
@@ -231,11 +238,13 @@ def test_a_good_key_admits(make_room: MakeRoom) -> None:
     assert room.counts() == {Door.TCP4: ONE_ANNOUNCE}
 
 
+@pytest.mark.clause("3.1.1")
 def test_a_key_may_be_percent_encoded(make_room: MakeRoom) -> None:
     room = make_room(private=True)
     assert b"complete" in room.ask(keyed(ANNOUNCE, "%75" + GOOD_KEY[1:])).body
 
 
+@pytest.mark.clause("3.1.8")
 @pytest.mark.parametrize("target", [ANNOUNCE, SCRAPE])
 @pytest.mark.parametrize("key", ["x", "%FF" * 32, "%C3%A9" * 16, "%2F" * 32, "a" * 31 + "%", GOOD_KEY + "0"])
 def test_a_bad_key_is_refused_by_a_public_tracker_too(target: str, key: str, room: Room) -> None:
@@ -243,6 +252,7 @@ def test_a_bad_key_is_refused_by_a_public_tracker_too(target: str, key: str, roo
     assert room.counts() == {Door.TCP4: ONE_MALFORMED}
 
 
+@pytest.mark.clause("3.1.7")
 @pytest.mark.parametrize("target", [ANNOUNCE, SCRAPE])
 def test_a_well_formed_key_means_nothing_to_a_public_tracker(target: str, room: Room) -> None:
     assert room.ask(keyed(target, UNKNOWN_KEY)).fields["content-type"] == "application/octet-stream"
@@ -251,6 +261,7 @@ def test_a_well_formed_key_means_nothing_to_a_public_tracker(target: str, room: 
 # --- the whitelist
 
 
+@pytest.mark.clause("3.5.10")
 def test_a_torrent_that_is_not_listed_is_refused(make_room: MakeRoom) -> None:
     room = make_room(listed=True)
     reason = f"Tracker error: The torrent: {'01' * 20}, is not whitelisted"
@@ -267,6 +278,7 @@ def test_a_torrent_that_is_listed_is_served(make_room: MakeRoom) -> None:
 # --- clients behind a proxy
 
 
+@pytest.mark.clause("3.5.11", "3.6.5", "3.10.13")
 @pytest.mark.parametrize("target", [ANNOUNCE, SCRAPE])
 @pytest.mark.parametrize("forwarded_for", [[], ["INVALID IP"], ["192.0.2.1:80"]])
 def test_without_a_forwarded_address_the_client_is_refused(
@@ -277,6 +289,7 @@ def test_without_a_forwarded_address_the_client_is_refused(
     assert room.counts() == {Door.TCP6: ONE_REFUSED}
 
 
+@pytest.mark.clause("3.6.2")
 def test_the_client_is_who_the_proxy_says(make_room: MakeRoom) -> None:
     room = make_room(on_reverse_proxy=True)
     room.ask(ANNOUNCE, peer="127.0.0.1", forwarded_for=["192.0.2.9", "192.0.2.8, 2001:db8::9"])
@@ -291,11 +304,13 @@ def test_a_malformed_request_is_counted_at_its_clients_door(make_room: MakeRoom)
     assert room.counts() == {Door.TCP6: ONE_MALFORMED}
 
 
+@pytest.mark.clause("3.6.1")
 def test_a_forwarded_address_means_nothing_without_a_proxy(room: Room) -> None:
     room.ask(ANNOUNCE, peer="192.0.2.1", forwarded_for=["2001:db8::9"])
     assert room.counts() == {Door.TCP4: ONE_ANNOUNCE}
 
 
+@pytest.mark.clause("3.5.1", "3.5.2", "3.5.3")
 def test_the_order_of_the_checks_of_an_announce(make_room: MakeRoom) -> None:
     room = make_room(private=True, listed=True, on_reverse_proxy=True)
     assert room.ask(keyed(ANNOUNCE, "x") + "&left=x").reason.endswith("invalid param value x for left")
@@ -306,6 +321,7 @@ def test_the_order_of_the_checks_of_an_announce(make_room: MakeRoom) -> None:
     assert room.ask(keyed(ANNOUNCE, GOOD_KEY)).reason == NO_FORWARDED_ADDRESS
 
 
+@pytest.mark.clause("3.10.6")
 def test_the_order_of_the_checks_of_a_scrape(make_room: MakeRoom) -> None:
     room = make_room(private=True, on_reverse_proxy=True)
     assert "missing query params" in room.ask("/scrape/x").reason
@@ -321,6 +337,7 @@ def test_a_scrape_is_handled(room: Room) -> None:
     assert room.counts() == {Door.TCP4: ONE_SCRAPE}
 
 
+@pytest.mark.clause("3.10.8")
 def test_a_scrape_tells_each_info_hash_once_and_in_order(room: Room) -> None:
     answer = room.ask(f"/scrape?info_hash={'%02' * 20}&info_hash={HASH}&info_hash={'%02' * 20}")
     assert list(bencodepy.decode(answer.body)[b"files"]) == [b"\x01" * 20, b"\x02" * 20]
@@ -343,6 +360,7 @@ def test_a_malformed_scrape(target: str, text: str, room: Room) -> None:
     assert room.counts() == {Door.TCP4: ONE_MALFORMED}
 
 
+@pytest.mark.clause("3.10.11")
 def test_a_scrape_of_a_torrent_that_is_not_listed_is_all_zeros(make_room: MakeRoom) -> None:
     room = make_room(listed=True)
     room.whitelist.add(INFO_HASH)
@@ -352,6 +370,7 @@ def test_a_scrape_of_a_torrent_that_is_not_listed_is_all_zeros(make_room: MakeRo
     assert scraped(room.ask(SCRAPE)) == (0, 0, 0)
 
 
+@pytest.mark.clause("3.10.12")
 @pytest.mark.parametrize("target", [SCRAPE, keyed(SCRAPE, UNKNOWN_KEY), keyed(SCRAPE, EXPIRED_KEY)])
 def test_a_scrape_of_a_private_tracker_without_a_good_key_is_all_zeros(
     target: str, make_room: MakeRoom
@@ -373,6 +392,7 @@ def test_a_health_check_is_answered_and_not_counted(room: Room) -> None:
     assert room.counts() == {}
 
 
+@pytest.mark.clause("3.1.6")
 @pytest.mark.parametrize(
     "target",
     [
@@ -399,6 +419,7 @@ def test_a_path_that_is_not_there(target: str, method: str, room: Room) -> None:
     assert room.counts() == {Door.TCP4: ONE_REFUSED}
 
 
+@pytest.mark.clause("3.1.4")
 @pytest.mark.parametrize("target", [ANNOUNCE, SCRAPE, keyed(ANNOUNCE, "x"), "/health_check"])
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
 def test_a_method_that_is_not_there(target: str, method: str, room: Room) -> None:
@@ -409,6 +430,7 @@ def test_a_method_that_is_not_there(target: str, method: str, room: Room) -> Non
     assert room.counts() == {Door.TCP4: ONE_REFUSED}
 
 
+@pytest.mark.clause("3.1.3")
 @pytest.mark.parametrize("target", [ANNOUNCE, SCRAPE, "/health_check", "/announce"])
 def test_head_does_what_get_does_and_drops_the_body(target: str, room: Room) -> None:
     answer = room.ask(target, method="HEAD")
@@ -425,6 +447,7 @@ def test_an_announce_by_head_counts_as_one(room: Room) -> None:
 # --- fields
 
 
+@pytest.mark.clause("3.2.6")
 def test_a_request_id_is_made_where_there_is_none(room: Room) -> None:
     ids = [room.ask("/health_check").fields["x-request-id"] for _ in range(1000)]
     assert len(set(ids)) == len(ids)
@@ -433,6 +456,7 @@ def test_a_request_id_is_made_where_there_is_none(room: Room) -> None:
         assert UUID(text).version == 4
 
 
+@pytest.mark.clause("3.2.5")
 @pytest.mark.parametrize("request_id", [b"abc", b"a b", b"~!\"'"])
 def test_a_request_id_is_echoed(request_id: bytes, room: Room) -> None:
     assert f"\r\nx-request-id: {request_id.decode()}\r\n".encode() in room.response(
@@ -440,6 +464,7 @@ def test_a_request_id_is_echoed(request_id: bytes, room: Room) -> None:
     )
 
 
+@pytest.mark.clause("3.2.8")
 @pytest.mark.parametrize("request_id", [b"", b"a\r\nx: y", b"\xff", b"a\tb", b"a\n", b"\x7f"])
 def test_a_request_id_that_could_harm_is_replaced(request_id: bytes, room: Room) -> None:
     answer = taken_apart(room.response("/x", request_id=request_id))

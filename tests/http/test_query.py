@@ -14,6 +14,7 @@ def test_a_query_is_split_into_names_and_values() -> None:
     assert parse_query(b"port=1&left=&x=%41+") == [[b"port", b"1"], [b"left", b""], [b"x", b"%41+"]]
 
 
+@pytest.mark.clause("3.3.3", "3.3.6")
 @pytest.mark.parametrize("query", [b"a=1&", b"&a=1", b"&&a=1&&", b"?a=1", b"???a=1"])
 def test_empty_pieces_and_leading_question_marks_are_skipped(query: bytes) -> None:
     assert parse_query(query) == [[b"a", b"1"]]
@@ -24,6 +25,7 @@ def test_a_query_may_be_empty(query: bytes) -> None:
     assert parse_query(query) == []
 
 
+@pytest.mark.clause("3.3.4", "3.3.7", "3.4.22", "3.10.5")
 @pytest.mark.parametrize(
     ("query", "text"),
     [
@@ -64,6 +66,7 @@ def test_a_target_is_a_path_and_a_query(target: bytes, path: bytes, query: bytes
     assert split_target(target) == (path, query)
 
 
+@pytest.mark.clause("3.3.9")
 @pytest.mark.parametrize(
     ("value", "decoded"),
     [

@@ -40,6 +40,7 @@ def scrape_text(query: bytes | None) -> str:
     return str(refused.value)
 
 
+@pytest.mark.clause("3.4.5", "3.4.6", "3.4.8", "3.4.11", "3.4.12")
 def test_what_an_announce_does_not_say() -> None:
     assert parse_announce(MINIMAL) == AnnounceRequest(
         INFO_HASH,
@@ -69,11 +70,13 @@ def test_what_an_announce_says() -> None:
     )
 
 
+@pytest.mark.clause("3.3.10")
 def test_parameters_of_other_names_are_ignored() -> None:
     query = MINIMAL + b"&ip=x&ipv6=&key=0&peer_addr=INVALID&supportcrypto=1&no_peer_id=1&trackerid="
     assert parse_announce(query) == parse_announce(MINIMAL)
 
 
+@pytest.mark.clause("3.3.11")
 def test_of_a_parameter_that_comes_twice_the_first_counts() -> None:
     assert parse_announce(MINIMAL + b"&port=1&left=5&left=x").left == 5
     assert parse_announce(MINIMAL + b"&port=1").port == 17548
@@ -85,6 +88,7 @@ def test_every_port_is_read(port: int) -> None:
     assert parse_announce(query).port == port
 
 
+@pytest.mark.clause("3.4.8", "3.4.9", "3.4.10")
 @pytest.mark.parametrize(
     ("text", "event"),
     [
@@ -99,11 +103,13 @@ def test_events(text: str, event: AnnounceEvent) -> None:
     assert parse_announce(MINIMAL + f"&event={text}".encode()).event is event
 
 
+@pytest.mark.clause("3.4.11")
 @pytest.mark.parametrize(("text", "compact"), [("", False), ("0", False), ("1", True)])
 def test_compact(text: str, compact: bool) -> None:
     assert parse_announce(MINIMAL + f"&compact={text}".encode()).compact is compact
 
 
+@pytest.mark.clause("3.4.7", "3.4.13")
 @pytest.mark.parametrize(
     ("text", "left"),
     [
@@ -123,26 +129,31 @@ def test_left(text: str, left: int) -> None:
     assert parse_announce(MINIMAL + f"&left={text}".encode()).left == left
 
 
+@pytest.mark.clause("3.4.12", "3.4.13")
 @pytest.mark.parametrize(("text", "num_want"), [("0", 0), ("+50", 50), (str(2**32 - 1), 2**32 - 1)])
 def test_num_want(text: str, num_want: int) -> None:
     assert parse_announce(MINIMAL + f"&numwant={text}".encode()).num_want == num_want
 
 
+@pytest.mark.clause("3.4.16")
 def test_an_announce_without_a_query() -> None:
     assert announce_text(None) == BAD + "missing query params for announce request"
 
 
+@pytest.mark.clause("3.3.5")
 @pytest.mark.parametrize("query", [b"", b"&", b"?"])
 def test_an_empty_query_lacks_the_info_hash(query: bytes) -> None:
     assert announce_text(query) == BAD + "missing param info_hash"
 
 
+@pytest.mark.clause("3.4.1", "3.4.17")
 @pytest.mark.parametrize("name", ["info_hash", "peer_id", "port"])
 def test_parameters_that_every_announce_has(name: str) -> None:
     query = b"&".join(piece for piece in MINIMAL.split(b"&") if not piece.startswith(name.encode()))
     assert announce_text(query) == f"{BAD}missing param {name}"
 
 
+@pytest.mark.clause("3.4.2", "3.4.20", "3.4.23", "3.10.4")
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
@@ -158,6 +169,7 @@ def test_an_info_hash_has_20_bytes(value: str, reason: str) -> None:
     assert scrape_text(f"info_hash={value}".encode()) == BAD_SCRAPE + text
 
 
+@pytest.mark.clause("3.4.3", "3.4.21", "3.4.23")
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
@@ -173,12 +185,14 @@ def test_a_peer_id_has_20_bytes(value: str, reason: str) -> None:
 NO_NUMBERS = ["", "x", "-1", "1.1", "1_0", " 7", "7 ", "++1", "+", "%31", "٣", "0x1"]
 
 
+@pytest.mark.clause("3.4.4", "3.4.14", "3.4.18", "3.4.23")
 @pytest.mark.parametrize("value", [*NO_NUMBERS, "65536", "9" * 5000])
 def test_what_is_no_port(value: str) -> None:
     query = MINIMAL.replace(b"17548", value.encode())
     assert announce_text(query) == f"{BAD}invalid param value {value} for port"
 
 
+@pytest.mark.clause("3.4.5", "3.4.14", "3.4.18")
 @pytest.mark.parametrize("name", ["downloaded", "uploaded"])
 @pytest.mark.parametrize("value", [*NO_NUMBERS, str(2**64), "9" * 5000])
 def test_what_is_no_number_of_bytes(name: str, value: str) -> None:
@@ -186,6 +200,7 @@ def test_what_is_no_number_of_bytes(name: str, value: str) -> None:
     assert announce_text(query) == f"{BAD}invalid param value {value} for {name}"
 
 
+@pytest.mark.clause("3.4.5", "3.4.19")
 @pytest.mark.parametrize("name", ["downloaded", "uploaded"])
 @pytest.mark.parametrize("value", [str(2**63), str(2**64 - 1), "+" + str(2**63)])
 def test_a_number_of_bytes_beyond_63_bits(name: str, value: str) -> None:
@@ -193,29 +208,34 @@ def test_a_number_of_bytes_beyond_63_bits(name: str, value: str) -> None:
     assert announce_text(query) == f"{BAD}param value overflow {value} for {name}"
 
 
+@pytest.mark.clause("3.4.14", "3.4.18")
 @pytest.mark.parametrize("value", ["x", "1.1", "1_0", "-", "--1", "-x", "+", "٣", "-٣", " "])
 def test_what_is_no_left(value: str) -> None:
     assert announce_text(MINIMAL + f"&left={value}".encode()) == f"{BAD}invalid param value {value} for left"
 
 
+@pytest.mark.clause("3.3.8", "3.4.8", "3.4.18")
 @pytest.mark.parametrize("value", ["0", "-1", "a", "Started", "Stopped", "Completed", "%73tarted", "empty"])
 def test_what_is_no_event(value: str) -> None:
     query = MINIMAL + f"&event={value}".encode()
     assert announce_text(query) == f"{BAD}invalid param value {value} for event"
 
 
+@pytest.mark.clause("3.4.11", "3.4.18")
 @pytest.mark.parametrize("value", ["2", "-1", "1.1", "a", "01", "+1"])
 def test_what_is_no_compact(value: str) -> None:
     query = MINIMAL + f"&compact={value}".encode()
     assert announce_text(query) == f"{BAD}invalid param value {value} for compact"
 
 
+@pytest.mark.clause("3.4.12", "3.4.14", "3.4.18")
 @pytest.mark.parametrize("value", [*NO_NUMBERS, str(2**32), "9" * 5000])
 def test_what_is_no_num_want(value: str) -> None:
     query = MINIMAL + f"&numwant={value}".encode()
     assert announce_text(query) == f"{BAD}invalid param value {value} for numwant"
 
 
+@pytest.mark.clause("3.4.15")
 def test_the_first_problem_is_told_in_the_order_of_the_parameters() -> None:
     parts = [
         ("info_hash", "%01" * 20),
@@ -236,20 +256,24 @@ def test_the_first_problem_is_told_in_the_order_of_the_parameters() -> None:
     assert told == [name for name, _ in parts]
 
 
+@pytest.mark.clause("3.3.12", "3.10.1")
 def test_a_scrape_asks_for_every_info_hash() -> None:
     query = b"info_hash=" + b"%02" * 20 + b"&left=x&info_hash=" + b"%01" * 20 + b"&info_hash=" + b"%02" * 20
     assert parse_scrape(query).info_hashes == [b"\x02" * 20, b"\x01" * 20, b"\x02" * 20]
 
 
+@pytest.mark.clause("3.10.2")
 def test_a_scrape_without_a_query() -> None:
     assert scrape_text(None) == BAD_SCRAPE + "missing query params for scrape request"
 
 
+@pytest.mark.clause("3.10.3")
 @pytest.mark.parametrize("query", [b"", b"left=1"])
 def test_a_scrape_without_an_info_hash(query: bytes) -> None:
     assert scrape_text(query) == BAD_SCRAPE + "missing param info_hash"
 
 
+@pytest.mark.clause("3.10.4")
 def test_of_the_bad_info_hashes_of_a_scrape_the_first_is_told() -> None:
     query = b"info_hash=" + b"%01" * 20 + b"&info_hash=abc&info_hash=x"
     assert scrape_text(query).startswith(BAD_SCRAPE + "invalid param value abc for info_hash in not enough")

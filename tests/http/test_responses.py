@@ -1,6 +1,7 @@
 import socket
 
 import bencodepy
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,6 +29,8 @@ views = st.builds(
 )
 
 
+@pytest.mark.clause("3.9.3", "3.9.5", "3.9.6")
+@pytest.mark.clause("12.5.2")
 def test_a_compact_announce() -> None:
     view = SwarmView(333, 444, b"iiiipp", b"iiiiiiiiiiiiiiiipp")
     body = b"d8:completei333e10:incompletei444e8:intervali111e12:min intervali222e"
@@ -40,6 +43,8 @@ def test_a_compact_announce_without_peers_has_both_lists() -> None:
     assert body.endswith(b"5:peers0:6:peers60:e")
 
 
+@pytest.mark.clause("3.9.1", "3.9.2", "3.9.5", "3.9.6")
+@pytest.mark.clause("12.5.2")
 def test_an_announce_with_dictionaries() -> None:
     view = SwarmView(333, 444, b"i" * 4 + b"pp", b"i" * 16 + b"pp")
     body = encode_announce(
@@ -57,6 +62,8 @@ def test_an_announce_with_dictionaries() -> None:
     )
 
 
+@pytest.mark.clause("3.10.8")
+@pytest.mark.clause("12.5.2")
 def test_a_scrape_has_each_info_hash_in_order() -> None:
     swarms = {
         InfoHash(b"b" * 20): SwarmCounts(1, 2, 3),
@@ -68,6 +75,7 @@ def test_a_scrape_has_each_info_hash_in_order() -> None:
     )
 
 
+@pytest.mark.clause("3.5.12")
 def test_a_failure() -> None:
     assert encode_failure("é") == b"d14:failure reason2:\xc3\xa9e"
 

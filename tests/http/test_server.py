@@ -1,6 +1,7 @@
 """Real sockets, on asyncio in debug mode and on uvloop."""
 
 import asyncio
+import contextlib
 import socket
 import ssl
 import time
@@ -99,6 +100,7 @@ async def connected(
 # --- requests
 
 
+@pytest.mark.clause("3.2.11")
 async def test_a_connection_serves_many_requests(serve: Serve, room: Room) -> None:
     async with serve() as tracker, connected(tracker) as client:
         for number in range(3):
@@ -107,6 +109,7 @@ async def test_a_connection_serves_many_requests(serve: Serve, room: Room) -> No
     assert room.counts()[Door.TCP4].announces == 3
 
 
+@pytest.mark.clause("3.2.11")
 async def test_pipelined_requests_are_answered_in_order(serve: Serve) -> None:
     async with serve() as tracker, connected(tracker) as client:
         for number in range(500):
@@ -125,6 +128,7 @@ async def test_a_client_is_known_by_its_address(host: str, door: Door, serve: Se
     assert [peer.peer.endpoint[:-2] for peer in peers] == [packed_address(host)]
 
 
+@pytest.mark.clause("3.6.6")
 async def test_ipv4_on_a_dual_stack_socket_is_ipv4(room: Room) -> None:
     listener = socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
     port = listener.getsockname()[1]
@@ -162,6 +166,7 @@ async def test_bodies_are_dropped(serve: Serve) -> None:
         assert (await client.receive()).status == 404
 
 
+@pytest.mark.clause("3.2.12")
 async def test_an_http_1_0_connection_is_closed(serve: Serve) -> None:
     async with serve() as tracker, connected(tracker) as client:
         client.send("/health_check", version="1.0")
@@ -242,6 +247,7 @@ async def until_it_rests(value: Callable[[], int]) -> None:
 # --- limits
 
 
+@pytest.mark.clause("3.2.14")
 async def test_time_outs_are_looked_for(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "SWEEP_S", 0.01)
     monkeypatch.setattr(server, "REQUEST_S", 0.02)
@@ -259,12 +265,30 @@ async def test_time_outs_are_looked_for(serve: Serve, monkeypatch: pytest.Monkey
         assert (await quick.ask("/health_check")).status == 200
 
 
+@pytest.mark.clause("3.2.15")
 async def test_idle_connections_are_closed(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "SWEEP_S", 0.01)
     monkeypatch.setattr(server, "IDLE_S", 0.02)
     async with serve() as tracker, connected(tracker) as client:
         assert (await client.ask("/health_check")).status == 200
         assert await client.rest() == b""
+
+
+@pytest.mark.clause("3.2.16")
+async def test_idle_connections_are_closed_over_tls_too(
+    serve: Serve, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "SWEEP_S", 0.01)
+    monkeypatch.setattr(server, "IDLE_S", 0.02)
+    connections = Connections(10)
+    async with (
+        serve(tls=server_tls, connections=connections) as tracker,
+        connected(tracker, tls=client_tls) as client,
+    ):
+        assert (await client.ask("/health_check")).status == 200
+        with contextlib.suppress(ConnectionResetError):
+            assert await client.rest() == b""
+        assert len(connections) == 0
 
 
 @pytest.mark.slow

@@ -233,6 +233,8 @@ class HttpConnection(asyncio.Protocol):
         self._expects_continue = False
         self._in_body = False
         self._head_size = _HEAD_EXTRA
+        self._declares_too_much = False
+        """The body, by its Content-Length, is over BODY_SIZE."""
         self._body_size = 0
         self._received = 0
         """Bytes of the request, but for those that came with its first; framing and trailers count too."""
@@ -336,15 +338,24 @@ class HttpConnection(asyncio.Protocol):
             self._forwarded_for.append(value)
         elif field == b"x-request-id" and self._request_id is None:
             self._request_id = value.strip()
+        elif field == b"content-length":
+            self._declares_too_much = _exceeds(value, BODY_SIZE)
         elif field == b"expect":
             self._expects_continue = value.lower() == b"100-continue"
 
     def on_headers_complete(self) -> None:
         self._in_body = True
-        if self._parser.get_http_version() == "1.0":
+        version = self._parser.get_http_version()
+        if version == "1.0":
             self._expects_continue = False  # RFC 9110, 10.1.1
-        if self._head_size > HEAD_SIZE and not self._finished:
+        if self._finished:
+            return
+        if version not in _VERSIONS:
+            self._refuse(BAD_REQUEST)
+        elif self._head_size > HEAD_SIZE:
             self._refuse(FIELDS_TOO_LARGE)
+        elif self._declares_too_much:
+            self._refuse(CONTENT_TOO_LARGE)
 
     def on_body(self, body: bytes) -> None:
         self._body_size += len(body)
@@ -452,9 +463,16 @@ class HttpConnection(asyncio.Protocol):
             self._transport.close()
 
 
+_VERSIONS = ("1.1", "1.0")
 _PIECE_SIZE = 1024  # few requests fit into so much
 _FIELD_EXTRA = len(": \r\n")
 _HEAD_EXTRA = len("GET  HTTP/1.1\r\n\r\n")
+
+
+def _exceeds(digits: bytes, limit: int) -> bool:
+    """Whether a Content-Length is over `limit`. The parser lets only digits pass, with white space around."""
+    significant = digits.strip().lstrip(b"0")
+    return len(significant) > len(str(limit)) or int(significant or b"0") > limit
 
 
 def _begun_before(when: float, since: dict[HttpConnection, float]) -> list[HttpConnection]:
