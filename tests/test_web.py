@@ -17,7 +17,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from torrust_py import web as web_module
-from torrust_py.web import Call, CallError, application, parse_query, read_body, serve
+from torrust_py.web import (
+    Call,
+    CallError,
+    application,
+    negotiate_compression,
+    parse_query,
+    read_body,
+    serve,
+)
 
 LOG = logging.getLogger("tests.web")
 LOOPS = [asyncio.new_event_loop, uvloop.new_event_loop]
@@ -246,6 +254,35 @@ async def test_head_is_get_without_the_body() -> None:
     assert head.endswith(b"\r\n\r\n")
 
 
+@pytest.mark.clause("7.1.10")
+@pytest.mark.parametrize("coding", ["identity", "gzip"])
+@pytest.mark.parametrize("path", ["/short", "/long", "/unknown", "/body", "/value/%ff"])
+async def test_head_names_what_get_sends(path: str, coding: str) -> None:
+    request = get(path, f"Accept-Encoding: {coding}", "Connection: close")
+    headers = []
+    for sent in (request, request.replace(b"GET", b"HEAD", 1)):
+        async with served() as address, connection(address) as (reader, writer):
+            writer.write(sent)
+            head, _, _ = (await reader.read()).lower().partition(b"\r\n\r\n")
+        headers.append({line for line in head.split(b"\r\n") if not line.startswith((b"date", b"x-request"))})
+    assert headers[0] == headers[1]
+    assert any(line.startswith(b"content-length: ") for line in headers[1])
+
+
+async def test_head_of_a_stream_names_its_coding_and_sends_nothing() -> None:
+    async def stream(call: Call) -> web.StreamResponse:
+        response = web.StreamResponse()
+        negotiate_compression(call.request, response)
+        await response.prepare(call.request)
+        return response
+
+    app = application({"/": {"GET": stream}}, log=LOG)
+    async with served(app) as address, connection(address) as (reader, writer):
+        writer.write(b"HEAD / HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n")
+        head, _, sent = (await reader.read()).partition(b"\r\n\r\n")
+    assert (b"content-encoding: gzip" in head.lower(), sent) == (True, b"")
+
+
 @pytest.mark.parametrize(
     ("query", "pairs"),
     [
@@ -273,6 +310,7 @@ def test_any_query_is_read(query: str) -> None:
 # --- bodies
 
 
+@pytest.mark.clause("7.1.5")
 @pytest.mark.parametrize(
     ("head", "sent", "status"),
     [
@@ -316,6 +354,7 @@ class Listener:
 CHUNKED = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
+@pytest.mark.clause("7.1.4")
 @pytest.mark.parametrize("rest", [b"", b"5\r\n", b"?\r\n"])
 async def test_a_body_that_does_not_come_is_given_up(rest: bytes, monkeypatch) -> None:
     monkeypatch.setattr(web_module, "BODY_TIMEOUT", 0.02)
@@ -347,6 +386,7 @@ async def test_a_compressed_body_is_read_as_it_is() -> None:
 # --- headers
 
 
+@pytest.mark.clause("7.1.1", "7.1.12")
 @pytest.mark.parametrize("path", ["/short", "/long", "/unknown", "/value/fixed", "/value/%ff", "/broken"])
 async def test_every_response_has_a_request_id_and_no_server(path: str) -> None:
     first, second = await ask(get(path)), await ask(get(path))
@@ -367,6 +407,7 @@ async def test_a_request_id_that_is_not_printable_ascii_is_replaced(request_id: 
     assert UUID.fullmatch(response.headers["x-request-id"])
 
 
+@pytest.mark.clause("7.1.2", "7.1.3")
 @pytest.mark.parametrize(
     ("accepted", "coding"),
     [
@@ -423,12 +464,50 @@ async def test_a_fault_in_the_middle_of_a_body_breaks_the_connection(caplog) -> 
     assert len([record for record in caplog.records if record.exc_info]) == 1
 
 
+@pytest.mark.clause("7.1.11")
 @pytest.mark.parametrize(
-    "request_", [b"GET /?token=secret\x01 HTTP/1.1\r\n\r\n", b"\x16\x03\x01\0\0\r\n\r\n", b"x\r\n\r\n"]
+    ("request_", "status"),
+    [
+        (b"GET /?token=secret\x01 HTTP/1.1\r\n\r\n", 400),
+        (b"\x16\x03\x01\0\0\r\n\r\n", 400),
+        (b"x\r\n\r\n", 400),
+        (b"FOO /short HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (b"GET /\xff HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (get("/" + "x" * 9000), 431),
+        (get("/short", "x: " + "x" * 9000), 431),
+    ],
 )
-async def test_what_is_no_http_leaves_nothing_in_the_log(request_: bytes, caplog) -> None:
-    assert (await ask(request_)).status == 400
+async def test_what_is_no_http_is_refused_without_words_here_and_in_the_log(
+    request_: bytes, status: int, caplog
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with served() as address, connection(address) as (reader, writer):
+        writer.write(request_)
+        response = await read_response(reader)
+        assert await reader.read() == b""
+    assert (response.status, response.body) == (status, b"")
+    assert response.headers.keys() == {"connection", "content-length", "date", "x-request-id"}
+    assert UUID.fullmatch(response.headers["x-request-id"])
     assert not [record for record in caplog.records if record.name != "asyncio"]
+
+
+async def test_what_is_no_http_behind_a_request_is_refused_after_its_answer() -> None:
+    async with served() as address, connection(address) as (reader, writer):
+        writer.write(get("/short"))
+        assert (await read_response(reader)).status == 200
+        writer.write(b"FOO /\r\n\r\n")
+        assert (await read_response(reader)).status == 400
+        assert await reader.read() == b""
+
+
+@pytest.mark.clause("7.1.8")
+async def test_an_idle_connection_is_closed_after_more_than_a_proxys_minute(monkeypatch) -> None:
+    assert web_module._KEEPALIVE > 60
+    monkeypatch.setattr(web_module, "_KEEPALIVE", 0.02)
+    async with served() as address, connection(address) as (reader, writer):
+        writer.write(get("/short"))
+        assert (await read_response(reader)).status == 200
+        assert await reader.read() == b""
 
 
 KEY = "YZSl4lMZupRuOpSRC3krIKR5BPB14nrJ"

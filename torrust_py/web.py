@@ -11,14 +11,17 @@ import re
 import socket
 import ssl
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from email.utils import formatdate
 from http import HTTPStatus
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from aiohttp import web
-from aiohttp.http import HttpProcessingError
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http import HttpProcessingError, HttpVersion10, HttpVersion11
+from aiohttp.http_exceptions import LineTooLong
 from aiohttp.typedefs import Handler as AiohttpHandler
 
 MAX_BODY = 64 * 1024
@@ -28,11 +31,12 @@ BODY_TIMEOUT = 5.0
 """Seconds until a body must be there; then 408. (aiohttp would wait for ever, also after a broken chunk.)"""
 
 _COMPRESSED_FROM = 32  # bytes; shorter bodies would grow
+_BACKLOG = 128  # connections
+_TURNS = 0.1  # seconds until a request that has come is surely being answered
+_VERSIONS = (HttpVersion10, HttpVersion11)
 _KEEPALIVE = 75  # seconds that an idle connection stays open: more than a proxy's 60
 _TOO_LONG = "Failed to buffer the request body: length limit exceeded"
 _INTERNAL_ERROR = 'Unhandled rejection: Err { reason: "internal server error" }'
-
-_aiohttp_log = logging.getLogger("aiohttp.server")
 
 
 class CallError(Exception):
@@ -69,19 +73,25 @@ async def serve(
 
     At the end nothing new is accepted; running requests have `grace` seconds.
     """
-    _aiohttp_log.addFilter(_is_about_http)
-    runner = web.AppRunner(
-        application,
-        access_log=None,
-        keepalive_timeout=_KEEPALIVE,
-        auto_decompress=False,
-        shutdown_timeout=grace / 2,  # aiohttp waits this long twice
-    )
+    runner = web.AppRunner(application, shutdown_timeout=grace / 2)  # aiohttp waits this long twice
     await runner.setup()
+    loop = asyncio.get_running_loop()
+
+    def connection() -> web.RequestHandler:
+        assert runner.server is not None, "it is set up"
+        return _Connection(
+            runner.server,
+            loop=loop,
+            access_log=None,  # type: ignore[arg-type]  # what aiohttp calls for to have no such log
+            keepalive_timeout=_KEEPALIVE,
+            auto_decompress=False,
+        )
+
+    server = await loop.create_server(connection, sock=listener, ssl=tls, backlog=_BACKLOG)
     try:
-        await web.SockSite(runner, listener, ssl_context=tls).start()
         yield
     finally:
+        server.close()
         await runner.cleanup()
 
 
@@ -111,7 +121,11 @@ def negotiate_compression(request: web.Request, response: web.StreamResponse) ->
     """Compress the body as the client prefers: gzip, deflate or not at all."""
     response.headers["Vary"] = "accept-encoding"
     coding = _preferred_coding(",".join(request.headers.getall("Accept-Encoding", [])))
-    if coding is not web.ContentCoding.identity and request.method != "HEAD":
+    if coding is web.ContentCoding.identity:
+        return
+    if request.method == "HEAD" and not isinstance(response, web.Response):
+        response.headers["Content-Encoding"] = coding.value  # aiohttp would send the end of a stream
+    else:
         response.enable_compression(coding)
 
 
@@ -128,6 +142,69 @@ async def read_body(request: web.Request) -> bytes:
         raise CallError(HTTPStatus.BAD_REQUEST, "Failed to buffer the request body") from error
 
 
+class _Connection(web.RequestHandler):
+    """Answers a client that half-closes after its request. Has no words for what aiohttp cannot read, nor for
+    who leaves, and logs neither: anybody can do that.
+    """
+
+    answering = 0
+    _is_half_closed = False
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # aiohttp never keeps the connection
+        if self.transport is None or self.transport.get_extra_info("sslcontext") is not None:
+            return False  # TLS has no half-closed connections
+        self._is_half_closed = True
+        asyncio.get_running_loop().call_later(_TURNS, self._leave)
+        return True
+
+    def _leave(self) -> None:
+        """Close the connection unless a request is being answered."""
+        if self.answering == 0 and self.transport is not None:
+            self.transport.close()
+
+    @contextmanager
+    def being_answered(self) -> Iterator[None]:
+        self.answering += 1
+        try:
+            yield
+        finally:
+            self.answering -= 1
+            if self._is_half_closed:
+                self.close()  # once the response is written
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if isinstance(exc, LineTooLong):
+            return _Refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        if isinstance(exc, HttpProcessingError | ConnectionError):
+            return _Refusal(HTTPStatus.BAD_REQUEST)
+        return super().handle_error(request, status, exc, message)
+
+
+class _Refusal(web.StreamResponse):
+    """Ends a connection that does not send HTTP/1. No middleware sees it, so its headers are made here."""
+
+    def __init__(self, status: HTTPStatus) -> None:
+        super().__init__(status=status)
+        self.force_close()
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter:
+        head = (
+            f"HTTP/1.1 {self.status} {self.reason}\r\nContent-Length: 0\r\nx-request-id: {uuid.uuid4()}\r\n"
+            f"Date: {formatdate(usegmt=True)}\r\nConnection: close\r\n\r\n"
+        )
+        await request.writer.write_eof(head.encode())
+        return request.writer
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        pass
+
+
 class _Dispatcher:
     def __init__(self, routes: Routes, *, log: logging.Logger, admit: Callable[[Call], None]) -> None:
         self._fixed = {path: methods for path, methods in routes.items() if not path.endswith("}")}
@@ -140,9 +217,21 @@ class _Dispatcher:
         self._admit = admit
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
+        if request.version not in _VERSIONS:
+            return _Refusal(HTTPStatus.BAD_REQUEST)
+        connection = request.protocol
+        assert isinstance(connection, _Connection)
+        with connection.being_answered():
+            return await self._answer(request)
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
         response = await self._response(request)
-        if isinstance(response, web.Response) and (response.content_length or 0) >= _COMPRESSED_FROM:
-            negotiate_compression(request, response)
+        if isinstance(response, web.Response):
+            length = response.content_length or 0
+            if length >= _COMPRESSED_FROM:
+                negotiate_compression(request, response)
+            elif request.method == "HEAD":
+                response.headers["Content-Length"] = str(length)  # aiohttp leaves 0 out
         if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             self._log.error(
                 "response failed method=%s uri=%s status=%s",
@@ -258,9 +347,3 @@ async def _complete_headers(request: web.Request, response: web.StreamResponse) 
     if request_id is None or not (request_id.isascii() and request_id.isprintable()):
         request_id = str(uuid.uuid4())
     response.headers["x-request-id"] = request_id
-
-
-def _is_about_http(record: logging.LogRecord) -> bool:
-    """False for what is no HTTP: anybody can send that, and aiohttp quotes it with a traceback."""
-    error = record.exc_info[1] if record.exc_info else None
-    return not isinstance(error, HttpProcessingError)

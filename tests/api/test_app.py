@@ -84,6 +84,7 @@ async def test_without_a_token_of_its_own_the_api_lets_nobody_in(new_api, tokens
         assert (await api.get("/api/v1/stats", token="")).text == NOT_VALID
 
 
+@pytest.mark.clause("11.2.6")
 @pytest.mark.parametrize("header", ["Bearer MyAccessToken", "bearer  MyAccessToken "])
 async def test_the_token_may_come_as_bearer(api, header: str) -> None:
     answer = await api.ask("GET", "/api/v1/stats", token=None, headers={"Authorization": header})
@@ -118,6 +119,7 @@ async def test_the_health_check_needs_no_token(api) -> None:
     assert (answer.status, answer.content_type, answer.text) == (200, "application/json", '{"status":"Ok"}')
 
 
+@pytest.mark.clause("7.3.14")
 @pytest.mark.parametrize(
     "path",
     [
@@ -133,6 +135,7 @@ async def test_other_paths_are_status_404_without_a_body(api, path: str) -> None
     assert (answer.status, answer.content_type, answer.text) == (404, None, "")
 
 
+@pytest.mark.clause("7.3.12", "7.3.13")
 @pytest.mark.parametrize(
     ("method", "path", "allow"),
     [

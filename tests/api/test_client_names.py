@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,45 @@ def peer_id(start: bytes, end: bytes = b"") -> PeerId:
     return PeerId(start + b"x" * (20 - len(start) - len(end)) + end)
 
 
+TABLE = [
+    line.split(" ", 2)
+    for line in (Path(__file__).parent / "golden" / "client-names.txt").read_text().splitlines()
+]
+"""Torrust's tables: the kind of a row, what it looks for (`_` for a space), the name."""
+
+
+@pytest.mark.clause("C.2.1")
+@pytest.mark.parametrize(("tag", "name"), [row[1:] for row in TABLE if row[0] == "tag"])
+def test_a_tag_in_dashes_has_its_name(tag: str, name: str) -> None:
+    assert client_name(peer_id(f"-{tag}1234-".encode())) == name
+
+
+@pytest.mark.clause("C.2.2")
+@pytest.mark.parametrize(("letter", "name"), [row[1:] for row in TABLE if row[0] == "letter"])
+def test_a_letter_has_its_name(letter: str, name: str) -> None:
+    assert client_name(peer_id(f"{letter}12---".encode())) == name
+
+
+@pytest.mark.clause("C.1.6", "C.2.3")
+@pytest.mark.parametrize(
+    ("offset", "text", "name"),
+    [
+        (int(kind.removeprefix("text@")), text.replace("_", " "), name)
+        for kind, text, name in TABLE
+        if kind.startswith("text@")
+    ],
+)
+def test_a_text_has_its_name_unless_a_letter_has(offset: int, text: str, name: str) -> None:
+    name = "BitTornado" if text == "T00---0" else name  # an earlier rule
+    assert client_name(peer_id(b"." * offset + text.encode())) == name
+
+
+def test_the_tables_are_whole() -> None:
+    kinds = [kind.partition("@")[0] for kind, _, _ in TABLE]
+    assert [kinds.count(kind) for kind in ("tag", "letter", "text")] == [99, 7, 52]
+
+
+@pytest.mark.clause("C.1.2", "C.1.3", "C.1.4", "C.1.5", "C.1.6", "C.2.1")
 @pytest.mark.parametrize(
     ("start", "name"),
     [
@@ -57,6 +97,7 @@ def test_known_clients_are_named(start: bytes, name: str) -> None:
     assert client_name(peer_id(start)) == name
 
 
+@pytest.mark.clause("C.1.2", "C.1.3", "C.1.4", "C.1.6", "C.2.1")
 @pytest.mark.parametrize(
     "start",
     [
@@ -73,11 +114,13 @@ def test_other_clients_have_no_name(start: bytes) -> None:
     assert client_name(peer_id(start)) is None
 
 
+@pytest.mark.clause("C.1.2")
 def test_an_unknown_tag_in_dashes_ends_the_search() -> None:
     assert client_name(peer_id(b"-WS0000-")) is None
     assert client_name(peer_id(b"-WS0000x")) == "HTTPSeed"
 
 
+@pytest.mark.clause("C.1.1")
 @pytest.mark.parametrize("end", [b"UDP0", b"HTTPBT"])
 @pytest.mark.parametrize(
     ("start", "name"),

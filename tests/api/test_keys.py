@@ -10,6 +10,7 @@ KEY = "Xc1L4PbQJSFGlrgSRZl8wxSFAuMa21z5"
 FAILED = 'Unhandled rejection: Err {{ reason: "{}" }}'
 
 
+@pytest.mark.clause("7.9.6")
 @pytest.mark.parametrize(
     ("unix_ns", "text"),
     [
@@ -29,6 +30,7 @@ def test_the_time_of_expiry_has_as_many_digits_as_it_needs(unix_ns: int, text: s
     assert expiry_text(unix_ns) == text
 
 
+@pytest.mark.clause("7.9.6")
 @given(st.integers(0, 8_210_266_876_799 * 10**9))
 def test_the_fraction_has_whole_groups_of_digits(unix_ns: int) -> None:
     _, _, fraction = expiry_text(unix_ns).removesuffix(" UTC").partition(".")
@@ -99,6 +101,7 @@ async def test_a_given_key_of_other_characters_is_refused(api) -> None:
     )
 
 
+@pytest.mark.clause("7.5.20")
 @pytest.mark.parametrize("seconds", [2**64 - 1, 8_210_266_876_799])
 @pytest.mark.parametrize("key", [KEY, None])
 async def test_a_duration_beyond_the_calendar_is_refused(api, key: str | None, seconds: int) -> None:

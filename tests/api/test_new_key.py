@@ -18,6 +18,7 @@ def refusal(body: bytes) -> tuple[int, str]:
     return refused.value.status, str(refused.value)
 
 
+@pytest.mark.clause("7.9.2")
 @pytest.mark.parametrize(
     ("body", "new_key"),
     [
@@ -33,6 +34,7 @@ def test_both_members_are_read_in_any_order_and_others_skipped(body: bytes, new_
     assert parse_new_key(body) == new_key
 
 
+@pytest.mark.clause("7.5.21", "7.5.22", "7.5.23")
 @pytest.mark.parametrize(
     ("body", "text"),
     [
@@ -63,6 +65,7 @@ def test_json_of_another_shape_is_status_422_with_its_place(body: bytes, text: s
     assert refusal(body) == (422, f"{DATA}{what} at line 1 column {column}")
 
 
+@pytest.mark.clause("7.5.24")
 @pytest.mark.parametrize(
     ("body", "text"),
     [

@@ -21,6 +21,7 @@ INVALID = "invalid digit found in string"
 TOO_LARGE = "number too large to fit in target type"
 
 
+@pytest.mark.clause("7.5.7", "7.5.28")
 @pytest.mark.parametrize(
     ("text", "bits", "number"),
     [
@@ -36,6 +37,7 @@ def test_numbers_are_read_as_rust_reads_them(text: str, bits: int, number: int) 
     assert parse_unsigned(text, bits) == number
 
 
+@pytest.mark.clause("7.5.7", "7.5.8")
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -67,6 +69,7 @@ def test_a_number_is_read_if_and_only_if_it_fits(number: int, bits: int) -> None
             parse_unsigned(str(number), bits)
 
 
+@pytest.mark.clause("7.4.3")
 @pytest.mark.parametrize(
     ("text", "escaped"),
     [

@@ -1,5 +1,7 @@
 import json
 
+import pytest
+
 from torrust_py.core.statistics import Door, Outcome
 
 KEYS = ["torrents", "seeders", "completed", "leechers"] + [
@@ -17,6 +19,7 @@ def count_something_everywhere(api) -> None:
                     api.statistics.count(door, outcome)
 
 
+@pytest.mark.clause("7.6.1")
 async def test_the_sixteen_counters_come_in_order(api) -> None:
     answer = await api.get("/api/v1/stats")
     assert (answer.status, answer.content_type) == (200, "application/json")
@@ -31,6 +34,7 @@ async def test_totals_of_the_swarms_are_shown(api) -> None:
     assert [stats[key] for key in KEYS[:4]] == [2, 1, 0, 2]
 
 
+@pytest.mark.clause("7.6.1")
 async def test_requests_that_were_handled_are_counted(api) -> None:
     count_something_everywhere(api)
     stats = json.loads((await api.get("/api/v1/stats")).text)

@@ -96,6 +96,7 @@ async def test_a_bad_info_hash_is_refused(api, value: str) -> None:
     )
 
 
+@pytest.mark.clause("7.7.2")
 async def test_peers_come_in_the_order_of_id_then_endpoint(api) -> None:
     for number in (3, 1, 2):
         for address in (b"\x20\1" + bytes(14), b"\1\2\3\4", b"\1\1\1\1"):
@@ -120,6 +121,7 @@ async def test_a_peer_that_is_seen_twice_is_shown_once(new_api) -> None:
         assert len(json.loads((await api.get(f"/api/v1/torrent/{HASH}")).text)["peers"]) == 1
 
 
+@pytest.mark.clause("7.7.2")
 @pytest.mark.slow
 async def test_a_swarm_of_50_000_peers_is_shown_whole(api) -> None:
     for number in range(50_000):
@@ -248,6 +250,7 @@ class Repeating(PortableSwarms):
         return iter(self._steps)
 
 
+@pytest.mark.clause("7.8.5")
 @pytest.mark.parametrize("few", [0, 10_000])
 @settings(deadline=None)
 @given(steps=st.lists(st.lists(SMALL_HASHES, max_size=12), max_size=8), count=st.integers(1, 80))

@@ -127,6 +127,8 @@ def endpoint_of(address: Address, port: int) -> Endpoint:
 
 def endpoint_text(endpoint: Endpoint) -> str:
     """`203.0.113.5:6881` or `[2001:db8::1]:6881`."""
-    address = ipaddress.ip_address(endpoint[:-2])
     port = int.from_bytes(endpoint[-2:])
-    return f"{address}:{port}" if address.version == 4 else f"[{address}]:{port}"
+    if len(endpoint) == ENDPOINT_SIZE_IPV4:  # by hand: lists of peers are long
+        first, second, third, fourth = endpoint[:4]
+        return f"{first}.{second}.{third}.{fourth}:{port}"
+    return f"[{ipaddress.IPv6Address(endpoint[:-2])}]:{port}"
