@@ -51,6 +51,16 @@ def test_an_address_that_is_no_wildcard_is_never_dual_stack() -> None:
     assert not is_dual_stack(Listener("::1", 6969), [])
 
 
+def test_what_listens_at_an_ipv4_mapped_address_takes_ipv4() -> None:
+    mapped = Listener("::ffff:127.0.0.1", 0)
+    assert is_dual_stack(mapped, [mapped])
+    with (
+        tcp(mapped.host, dual_stack=True) as bound,
+        socket.create_connection(("127.0.0.1", bound.getsockname()[1])),
+    ):
+        pass
+
+
 def test_a_dual_stack_socket_takes_ipv4() -> None:
     with tcp("::", dual_stack=True) as bound, socket.create_connection(("127.0.0.1", bound.getsockname()[1])):
         pass
@@ -74,7 +84,7 @@ def test_a_udp_port_in_use_is_named_with_the_remedy() -> None:
             udp("127.0.0.1", port)
     assert str(refused.value) == (
         f"the UDP tracker cannot listen on 127.0.0.1:{port}: Address already in use; "
-        "another process has this port: stop it, or configure another port"
+        "another process, or service of this one, has this port: stop it, or configure another port"
     )
 
 

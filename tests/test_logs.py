@@ -42,6 +42,7 @@ def written(stream: io.StringIO) -> str:
     return stream.getvalue()
 
 
+@pytest.mark.clause("1.6.2")
 def test_a_line_has_time_level_target_and_message() -> None:
     line = logged("info", io.StringIO()).splitlines()[0]
     assert re.fullmatch(
@@ -49,11 +50,13 @@ def test_a_line_has_time_level_target_and_message() -> None:
     )
 
 
+@pytest.mark.clause("1.6.2")
 def test_levels_are_aligned() -> None:
     levels = [line[28:33] for line in logged("debug", io.StringIO()).splitlines()]
     assert levels == ["DEBUG", " INFO", " WARN", "ERROR"]
 
 
+@pytest.mark.clause("1.6.1", "2.1.4")
 @pytest.mark.parametrize(
     ("threshold", "lines"), [("error", 1), ("warn", 2), ("info", 3), ("debug", 4), ("trace", 4)]
 )
@@ -61,10 +64,12 @@ def test_the_threshold_decides_what_is_logged(threshold: str, lines: int) -> Non
     assert len(logged(threshold, io.StringIO()).splitlines()) == lines
 
 
+@pytest.mark.clause("1.6.1")
 def test_off_logs_nothing() -> None:
     assert logged("off", io.StringIO()) == ""
 
 
+@pytest.mark.clause("1.6.3")
 def test_a_terminal_gets_colours_around_whole_words() -> None:
     text = logged("info", Terminal())
     assert "\x1b[32m INFO\x1b[0m" in text

@@ -49,6 +49,7 @@ _LAST_SAVE = 3.0  # seconds
 
 _log = logging.getLogger("torrust_tracker")
 _app_log = logging.getLogger("torrust_tracker::bootstrap::app")
+_cleanup_log = logging.getLogger("torrust_tracker::bootstrap::jobs::torrent_cleanup")
 
 
 async def run(config: Config, *, data_plane: str | None) -> None:
@@ -68,15 +69,15 @@ async def run(config: Config, *, data_plane: str | None) -> None:
 
 async def _run(config: Config, data_plane: str | None, signals: StopSignals) -> None:
     clock = Clock(max_peer_timeout=config.core.tracker_policy.max_peer_timeout)
-    _app_log.info("Configuration:\n%s", config.masked_json())
     _choose_data_plane(data_plane)
-    if not (config.udp_trackers or config.http_trackers or config.http_api):
-        _app_log.warning("No services enabled in configuration")
     async with AsyncExitStack() as stack:
         database_config = config.core.database
         database = await stack.enter_async_context(
             open_database(database_config.driver, database_config.path.get_secret_value())
         )
+        _app_log.info("Configuration:\n%s", config.masked_json())
+        if not (config.udp_trackers or config.http_trackers or config.http_api):
+            _app_log.warning("No services enabled in configuration")
         core = await _load_core(config, database)
         stack.push_async_callback(_save_for_the_last_time, core.completed)
         services = await stack.enter_async_context(Services())
@@ -100,6 +101,8 @@ async def _run(config: Config, data_plane: str | None, signals: StopSignals) -> 
                 group.create_task(job) for job in _jobs(config, core, clock, udp_trackers, connections)
             ]
             await signals.wait()
+            if config.core.inactive_peer_cleanup_interval > 0:
+                _cleanup_log.info("Stopping torrent cleanup job..")
             for task in running:
                 task.cancel()
         _log.info("Torrust shutting down ...")

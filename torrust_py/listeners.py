@@ -34,7 +34,12 @@ class Listener(NamedTuple):
 
 
 def is_dual_stack(listener: Listener, all_of_protocol: list[Listener]) -> bool:
-    """True if a service at `[::]` serves IPv4, too: unless another has the port for an IPv4 address."""
+    """True if a service at `[::]` serves IPv4, too: unless another has the port for an IPv4 address.
+
+    What listens at an IPv4-mapped address serves nothing else.
+    """
+    if listener.host.startswith("::ffff:"):
+        return True
     return listener.host == "::" and not any(
         ":" not in other.host and other.port == listener.port != 0 for other in all_of_protocol
     )
@@ -135,7 +140,8 @@ def _bind(listener: Listener, kind: int, *, dual_stack: bool, service: str) -> s
 
 def _cannot_listen(listener: Listener, service: str, error: OSError) -> StartError:
     remedies = {
-        errno.EADDRINUSE: "another process has this port: stop it, or configure another port",
+        errno.EADDRINUSE: "another process, or service of this one, has this port: stop it, or configure "
+        "another port",
         errno.EACCES: "ports below 1024 need root or CAP_NET_BIND_SERVICE: configure another port",
         errno.EADDRNOTAVAIL: "no interface of this host has this address: configure one that it has",
         errno.EAFNOSUPPORT: "this host has no IPv6: configure an IPv4 address",

@@ -9,8 +9,8 @@ import importlib
 import logging
 import socket
 import ssl
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
@@ -195,10 +195,14 @@ async def start_health_check_api(
     log.info("Starting on: http://%s", api.bind_address)
     bound = _open_alone(api.bind_address, service="the health check API")
     address = Listener(*bound.getsockname()[:2])
-    await services.start(
-        serve(health_application(checks), bound, grace=_GRACE),
-        halting=f"Shutting down http server on socket address: {address}",
-    )
+
+    @asynccontextmanager
+    async def service() -> AsyncIterator[None]:
+        async with serve(health_application(checks), bound, grace=_GRACE):
+            yield
+        log.info("Stopped server running on: http://%s", address)
+
+    await services.start(service(), halting=f"Shutting down http server on socket address: {address}")
     log.info("Started on: http://%s", address)
 
 

@@ -28,6 +28,7 @@ def syntax_error(text: str, directory: Path) -> str:
     return complaint(directory, TORRUST_TRACKER_CONFIG_TOML_PATH="x.toml")
 
 
+@pytest.mark.clause("1.3.1", "1.3.3")
 def test_the_document_of_the_environment_is_announced_and_not_printed(tmp_path: Path) -> None:
     document = read_document({TOML: 'token = "hush"'}, tmp_path)
     assert document.table == {"token": "hush"}
@@ -37,6 +38,7 @@ def test_the_document_of_the_environment_is_announced_and_not_printed(tmp_path: 
     ]
 
 
+@pytest.mark.clause("1.2.5", "1.3.2")
 def test_a_file_is_not_read_beside_the_document_of_the_environment(tmp_path: Path) -> None:
     document = read_document({TOML: "", PATH: "missing.toml"}, tmp_path)
     assert document.table == {}
@@ -56,6 +58,7 @@ def test_an_absolute_path_is_read(tmp_path: Path) -> None:
     assert (document.table, document.name) == ({"a": 1}, str(path))
 
 
+@pytest.mark.clause("1.2.6")
 def test_a_relative_path_is_looked_for_in_all_directories_above(tmp_path: Path) -> None:
     found = write(tmp_path / "etc/tracker.toml", "a = 1")
     below = tmp_path / "b/c"
@@ -64,12 +67,14 @@ def test_a_relative_path_is_looked_for_in_all_directories_above(tmp_path: Path) 
     assert (document.table, document.name) == ({"a": 1}, str(found))
 
 
+@pytest.mark.clause("1.2.6")
 def test_the_nearest_file_is_read(tmp_path: Path) -> None:
     write(tmp_path / "t.toml", "a = 1")
     write(tmp_path / "b/t.toml", "a = 2")
     assert read_document({PATH: "t.toml"}, tmp_path / "b").table == {"a": 2}
 
 
+@pytest.mark.clause("1.2.4", "1.3.3")
 def test_without_a_variable_the_default_file_is_read(tmp_path: Path) -> None:
     write(tmp_path / DEFAULT, "a = 1")
     write(tmp_path / "tracker.toml", "a = 2")
@@ -80,6 +85,7 @@ def test_without_a_variable_the_default_file_is_read(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.clause("1.2.4", "1.3.5")
 def test_without_a_default_file_tracker_toml_is_read(tmp_path: Path) -> None:
     write(tmp_path / "tracker.toml", "a = 1")
     assert read_document({}, tmp_path) == Document(
@@ -92,6 +98,7 @@ def test_without_any_file_the_document_is_empty(tmp_path: Path) -> None:
     assert (document.table, document.name) == ({}, None)
 
 
+@pytest.mark.clause("1.2.7")
 def test_a_path_that_is_set_and_missing_is_named(tmp_path: Path) -> None:
     write(tmp_path / "tracker.toml", "")
     assert complaint(tmp_path, TORRUST_TRACKER_CONFIG_TOML_PATH="etc/t.toml") == (
@@ -137,12 +144,14 @@ def test_a_document_of_the_environment_that_is_not_utf_8_is_refused(tmp_path: Pa
     )
 
 
+@pytest.mark.clause("1.2.22")
 def test_a_byte_order_mark_and_crlf_are_fine(tmp_path: Path) -> None:
     write(tmp_path / "tracker.toml", b"\xef\xbb\xbf[a]\r\nb = 1\r\n\r\n[c]\r\nd = 2\r\n")
     assert read_document({}, tmp_path).table == {"a": {"b": 1}, "c": {"d": 2}}
     assert read_document({TOML: "\ufeffa = 1\r\n"}, tmp_path).table == {"a": 1}
 
 
+@pytest.mark.clause("1.2.22")
 def test_tables_may_be_out_of_order(tmp_path: Path) -> None:
     text = (
         "[core.net]\na = 1\n[http_api]\nb = 2\n[core]\nc = 3\n[core.database]\nd = 4\n[http_api.x]\ne = 5\n"
@@ -153,6 +162,7 @@ def test_tables_may_be_out_of_order(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.clause("1.2.22", "1.4.3")
 @pytest.mark.parametrize(
     ("text", "error"),
     [

@@ -23,6 +23,7 @@ def complaint(environ: dict[str, str], directory: Path = NOWHERE) -> str:
     return str(raised.value)
 
 
+@pytest.mark.clause("1.2.8", "1.2.11")
 def test_defaults_give_way_to_the_document_and_it_to_overrides(minimal: str) -> None:
     document = minimal + "[core.announce_policy]\ninterval = 1\ninterval_min = 1\n"
     environ = {TOML: document, PREFIX + "CORE__ANNOUNCE_POLICY__INTERVAL_MIN": "2"}
@@ -45,6 +46,7 @@ def test_overrides_alone_may_be_the_whole_configuration(tmp_path: Path) -> None:
     assert load_config(environ, tmp_path).config.core.private
 
 
+@pytest.mark.clause("1.2.10", "1.4.2")
 def test_mandatory_options_are_missed_in_order() -> None:
     environ = {TOML: ""}
     for option, value in (
@@ -66,6 +68,7 @@ def test_a_missing_option_is_told_with_its_remedy(minimal: str, tmp_path: Path) 
     )
 
 
+@pytest.mark.clause("1.2.21")
 def test_a_missing_option_is_told_before_a_wrong_one(minimal: str) -> None:
     document = minimal.replace("info", "loud").replace("listed", "unlisted")
     assert complaint({TOML: document}).startswith("core.listed is missing")
@@ -83,6 +86,7 @@ def test_without_any_configuration_the_error_says_how_to_get_one(tmp_path: Path)
     assert text.endswith("torrust-tracker --print-default-config > ./tracker.toml")
 
 
+@pytest.mark.clause("2.4.5")
 def test_an_old_configuration_is_recognised(tmp_path: Path) -> None:
     (tmp_path / "tracker.toml").write_text('log_level = "info"\nmode = "public"\ndb_path = "x"\nother = 1\n')
     assert complaint({}, tmp_path) == (
@@ -110,6 +114,7 @@ def test_a_wrong_value_of_the_environment_names_the_variable(minimal: str) -> No
     )
 
 
+@pytest.mark.clause("1.2.13", "2.1.3")
 def test_another_schema_version_is_refused(minimal: str) -> None:
     assert complaint({TOML: minimal.replace("2.0.0", "1.0.0")}) == (
         f'metadata.schema_version = "1.0.0": must be 2.0.0 (in environment variable {TOML})'
@@ -133,11 +138,21 @@ def test_the_private_mode_section_is_read_in_private_mode(minimal: str) -> None:
     assert private_mode.check_keys_expiration
 
 
+@pytest.mark.clause("2.4.4")
 def test_a_server_database_needs_a_url(minimal: str) -> None:
     driver = PREFIX + "CORE__DATABASE__DRIVER"
     assert complaint({TOML: minimal, driver: "MySQL"}).startswith(
         "core.database.path: must be a URL such as mysql://user:password@host/database when "
         "core.database.driver is mysql ("
+    )
+
+
+def test_a_url_needs_its_driver(minimal: str) -> None:
+    environ = {TOML: minimal, PREFIX + "CORE__DATABASE__PATH": "mysql://user:hush@host/db"}
+    assert complaint(environ) == (
+        "core.database.path: must be the path of a file when core.database.driver is sqlite3; for the "
+        "URL of a server also set core.database.driver "
+        f"(in environment variable {PREFIX}CORE__DATABASE__PATH)"
     )
 
 

@@ -10,6 +10,7 @@ TOKENS = ("http_api", "access_tokens")
 LISTENERS = ("udp_trackers",)
 
 
+@pytest.mark.clause("1.2.15")
 @pytest.mark.parametrize(
     ("text", "value"),
     [
@@ -66,6 +67,7 @@ def test_brackets_nest_a_hundred_deep() -> None:
     assert isinstance(parse_loose("[" * 101 + "]" * 101, UNKNOWN), str)
 
 
+@pytest.mark.clause("1.2.16")
 @pytest.mark.parametrize(
     "text", ["12345", "true", "1.50", "[a]", "{a=b}", "a,b", "007", '"a', "'a'", r'"\x"']
 )
@@ -73,6 +75,7 @@ def test_a_text_option_takes_the_raw_text(text: str) -> None:
     assert parse_loose(text, TEXT) == text
 
 
+@pytest.mark.clause("1.2.16")
 @pytest.mark.parametrize(
     ("text", "value"), [('"12345"', "12345"), (r'" a\n"', " a\n"), ('""', ""), (" a ", "a")]
 )

@@ -29,6 +29,7 @@ def test_a_text_is_overridden(load: Load) -> None:
     assert load(LOGGING__THRESHOLD="debug").logging.threshold == "debug"
 
 
+@pytest.mark.clause("1.2.9")
 def test_an_array_is_replaced_whole(load: Load) -> None:
     config = load(
         '[[udp_trackers]]\nbind_address = "1.1.1.1:1"\n[[udp_trackers]]\n',
@@ -38,6 +39,9 @@ def test_an_array_is_replaced_whole(load: Load) -> None:
     assert [listener.bind_address for listener in config.udp_trackers] == [BindAddress("0.0.0.0", 6969)]
 
 
+@pytest.mark.clause("A.1.7")
+@pytest.mark.clause("1.2.18")
+@pytest.mark.clause("12.5.10")
 def test_a_token_of_the_environment_makes_the_api(load: Load) -> None:
     api = load(HTTP_API__ACCESS_TOKENS__ADMIN="x").http_api
     assert api is not None
@@ -45,6 +49,7 @@ def test_a_token_of_the_environment_makes_the_api(load: Load) -> None:
     assert api.access_tokens["admin"].get_secret_value() == "x"
 
 
+@pytest.mark.clause("1.2.16")
 @pytest.mark.parametrize(
     ("text", "token"), [("12345", "12345"), ('"12345"', "12345"), ("true", "true"), ("1.50", "1.50")]
 )
@@ -54,12 +59,14 @@ def test_a_token_is_a_text_whatever_it_looks_like(load: Load, text: str, token: 
     assert api.access_tokens["admin"].get_secret_value() == token
 
 
+@pytest.mark.clause("10.1.3")
 def test_a_token_joins_those_of_the_document(load: Load) -> None:
     api = load('[http_api.access_tokens]\nother = "a"\n', HTTP_API__ACCESS_TOKENS__ADMIN="b").http_api
     assert api is not None
     assert list(api.access_tokens) == ["other", "admin"]
 
 
+@pytest.mark.clause("1.2.19")
 def test_an_empty_override_of_an_optional_value_means_none(load: Load) -> None:
     document = (
         '[core.net]\nexternal_ip = "1.2.3.4"\n[core.limits]\nmax_peers = 5\n[http_api]\n[[udp_trackers]]\n'
@@ -90,6 +97,7 @@ def test_an_empty_override_of_another_value_is_refused(complaint: Complaint) -> 
     )
 
 
+@pytest.mark.clause("1.2.8")
 def test_tables_merge_key_by_key() -> None:
     document: Table = {"a": {"b": {"x": 1, "y": 2}, "c": 3}}
     assert overridden(document, A="{b={y=4,z=5}}") == {"a": {"b": {"x": 1, "y": 4, "z": 5}, "c": 3}}
@@ -103,6 +111,7 @@ def test_an_outer_table_is_set_before_what_is_in_it() -> None:
     assert overridden({}, A__B__C="1", A="{b={c=2,d=3}}") == {"a": {"b": {"c": 1, "d": 3}}}
 
 
+@pytest.mark.clause("1.2.14")
 @pytest.mark.parametrize(
     "name",
     [
@@ -137,6 +146,7 @@ def test_a_malformed_variable_is_named(name: str) -> None:
         read_overrides({PREFIX + name: "x"})
 
 
+@pytest.mark.clause("1.2.17")
 @pytest.mark.parametrize(
     ("name", "option"),
     [("CORE__LISTED__X", "core.listed"), ("UDP_TRACKERS__0__BIND_ADDRESS", "udp_trackers"), ("A__B", "a")],

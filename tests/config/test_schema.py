@@ -112,6 +112,7 @@ FULL_JSON = """{
 }"""
 
 
+@pytest.mark.clause("1.5.4", "2.6.1")
 def test_the_dump_has_torrusts_order_and_masks_secrets(load: Load) -> None:
     assert load(FULL).masked_json() == FULL_JSON
 
@@ -128,12 +129,15 @@ def test_a_model_takes_addresses_that_are_values_already() -> None:
     assert Net(external_ip=None).external_ip is None
 
 
+@pytest.mark.clause("2.3.8")
+@pytest.mark.clause("12.5.9")
 def test_absent_services_are_none(load: Load) -> None:
     config = load()
     assert (config.udp_trackers, config.http_trackers, config.http_api) == (None, None, None)
     assert config.health_check_api.bind_address == BindAddress("127.0.0.1", 1313)
 
 
+@pytest.mark.clause("2.3.1", "2.3.2", "2.3.6")
 def test_empty_services_have_default_addresses(load: Load) -> None:
     config = load("[[udp_trackers]]\n[[http_trackers]]\n[http_api]\n")
     assert config.udp_trackers is not None
@@ -144,6 +148,10 @@ def test_empty_services_have_default_addresses(load: Load) -> None:
     assert str(config.http_api.bind_address) == "127.0.0.1:1212"
 
 
+@pytest.mark.clause(
+    "1.2.11", "2.2.1", "2.2.2", "2.2.4", "2.2.5", "2.2.6", "2.2.7", "2.2.8", "2.2.14", "2.2.15"
+)
+@pytest.mark.clause("12.5.9")
 def test_the_core_has_torrusts_defaults(load: Load) -> None:
     core = json.loads(load().masked_json())["core"]
     assert core == {
@@ -164,11 +172,13 @@ def test_the_core_has_torrusts_defaults(load: Load) -> None:
     }
 
 
+@pytest.mark.clause("1.2.20")
 def test_unknown_keys_and_tables_are_ignored(load: Load) -> None:
     unknown = '[tracker]\nurl = "udp://x"\n[auth]\nx = 1\n[core.unknown]\ny = 2\n[http_api]\nenabled = true\n'
     assert load(unknown) == load("[http_api]\n")
 
 
+@pytest.mark.clause("2.4.2")
 @pytest.mark.parametrize("spelling", ["tsl_config", "tls_config"])
 def test_tls_is_spelled_either_way(load: Load, spelling: str) -> None:
     lines = f"[http_api.{spelling}]\nssl_cert_path = 'a'\nssl_key_path = 'b'\n"
@@ -178,12 +188,14 @@ def test_tls_is_spelled_either_way(load: Load, spelling: str) -> None:
     assert (api.tsl_config.ssl_cert_path, api.tsl_config.ssl_key_path) == ("a", "b")
 
 
+@pytest.mark.clause("2.4.2")
 def test_both_spellings_of_tls_are_refused(complaint: Complaint) -> None:
     assert complaint("[http_api.tsl_config]\n[http_api.tls_config]\n").startswith(
         "http_api: must not have both tsl_config and tls_config"
     )
 
 
+@pytest.mark.clause("2.3.12")
 @pytest.mark.parametrize(
     ("lines", "option"),
     [
@@ -199,15 +211,24 @@ def test_tls_without_both_paths_is_refused(complaint: Complaint, lines: str, opt
     )
 
 
+def test_a_path_that_cannot_be_one_is_refused(complaint: Complaint) -> None:
+    assert complaint('[http_api.tsl_config]\nssl_cert_path = "a\\u0000"\n').startswith(
+        'http_api.tsl_config.ssl_cert_path = "a\\u0000": must be the path of a PEM file (in '
+    )
+
+
+@pytest.mark.clause("2.2.4", "2.4.4")
 @pytest.mark.parametrize(
     ("text", "driver"),
     [("Sqlite3", "sqlite3"), ("MySQL", "mysql"), ("mysql", "mysql"), ("PostgreSQL", "postgresql")],
 )
 def test_the_case_of_a_driver_does_not_matter(load: Load, text: str, driver: str) -> None:
-    config = load(f'[core.database]\ndriver = "{text}"\npath = "x://h/d"\n')
+    path = "d" if driver == "sqlite3" else "x://h/d"
+    config = load(f'[core.database]\ndriver = "{text}"\npath = "{path}"\n')
     assert config.core.database.driver == driver
 
 
+@pytest.mark.clause("2.2.10")
 def test_an_unspecified_external_ip_is_none(load: Load) -> None:
     assert load('[core.net]\nexternal_ip = "0.0.0.0"\n').core.net.external_ip is None
 
@@ -216,6 +237,7 @@ def test_an_external_ip_is_an_address(load: Load) -> None:
     assert load('[core.net]\nexternal_ip = "1.2.3.4"\n').core.net.external_ip == IPv4Address("1.2.3.4")
 
 
+@pytest.mark.clause("1.4.4", "2.2.17")
 @pytest.mark.parametrize(
     ("table", "option", "value", "must_be"),
     [

@@ -38,6 +38,7 @@ def test_all_files_are_known() -> None:
     assert sorted(path.name for path in SHIPPED.glob("*.toml")) == NAMES
 
 
+@pytest.mark.clause("2.7.1", "2.7.7")
 @pytest.mark.parametrize("name", NAMES)
 def test_a_shipped_file_is_a_public_tracker_that_asks_for_300_seconds(name: str) -> None:
     core = shipped(name).core
@@ -45,11 +46,14 @@ def test_a_shipped_file_is_a_public_tracker_that_asks_for_300_seconds(name: str)
     assert (core.announce_policy.interval, core.announce_policy.interval_min) == (300, 300)
 
 
+@pytest.mark.clause("10.1.2")
+@pytest.mark.clause("2.7.2", "2.7.3", "2.7.4")
 @pytest.mark.parametrize("name", NAMES[:4])
 def test_udp_http_and_api_are_reachable_from_outside(name: str) -> None:
     assert addresses(shipped(name)) == ["0.0.0.0:6969", "0.0.0.0:7070", "0.0.0.0:1212"]
 
 
+@pytest.mark.clause("2.7.5")
 def test_benchmarks_have_udp_only() -> None:
     config = shipped("tracker.udp.benchmarking.toml")
     assert addresses(config) == ["0.0.0.0:6969"]
@@ -58,6 +62,8 @@ def test_benchmarks_have_udp_only() -> None:
     assert not config.core.tracker_policy.remove_peerless_torrents
 
 
+@pytest.mark.clause("10.1.3")
+@pytest.mark.clause("2.7.3")
 @pytest.mark.parametrize("name", CONTAINER)
 def test_a_container_has_no_token_until_it_is_given_one(name: str) -> None:
     api = shipped(name).http_api
@@ -65,6 +71,8 @@ def test_a_container_has_no_token_until_it_is_given_one(name: str) -> None:
     assert api.access_tokens == {}
 
 
+@pytest.mark.clause("A.1.2")
+@pytest.mark.clause("2.7.2", "2.7.4")
 @pytest.mark.parametrize("name", [NAMES[2], NAMES[3]])
 def test_development_and_end_to_end_tests_have_the_known_token(name: str) -> None:
     api = shipped(name).http_api
@@ -72,6 +80,8 @@ def test_development_and_end_to_end_tests_have_the_known_token(name: str) -> Non
     assert api.access_tokens["admin"].get_secret_value() == "MyAccessToken"
 
 
+@pytest.mark.clause("10.1.1")
+@pytest.mark.clause("2.7.3", "2.7.4", "2.7.5")
 @pytest.mark.parametrize(
     ("name", "driver", "path"),
     [
@@ -86,6 +96,7 @@ def test_a_shipped_file_names_its_database(name: str, driver: str, path: str) ->
     assert (database.driver, database.path.get_secret_value()) == (driver, path)
 
 
+@pytest.mark.clause("2.7.4")
 def test_only_end_to_end_tests_reach_the_health_check_from_outside() -> None:
     reachable = [name for name in NAMES if shipped(name).health_check_api.bind_address.host == "0.0.0.0"]
     assert reachable == ["tracker.e2e.container.sqlite3.toml"]
@@ -117,6 +128,7 @@ def test_the_package_carries_the_shipped_files() -> None:
     assert carried >= set(NAMES)
 
 
+@pytest.mark.clause("2.7.6")
 def test_the_sample_of_the_checker_has_its_three_lists() -> None:
     sample = json.loads((SHIPPED / "tracker_checker.json").read_text("utf-8"))
     assert list(sample) == ["udp_trackers", "http_trackers", "health_checks"]

@@ -19,6 +19,7 @@ SECRET = st.text(st.characters(min_codepoint=33, max_codepoint=0x2FF), max_size=
 )
 
 
+@pytest.mark.clause("2.3.11")
 @pytest.mark.parametrize(
     ("text", "host", "port"),
     [
@@ -37,6 +38,7 @@ def test_an_address_with_a_port_is_read(text: str, host: str, port: int) -> None
     assert parse_bind_address(text) == BindAddress(host, port)
 
 
+@pytest.mark.clause("2.3.11")
 @pytest.mark.parametrize(
     "text",
     [
@@ -124,6 +126,7 @@ def test_a_database_path_masks_its_password() -> None:
     assert f"{path} {path!r}" == "mysql://user:***@host/db DatabasePath('mysql://user:***@host/db')"
 
 
+@pytest.mark.clause("1.5.4")
 @pytest.mark.parametrize(
     ("url", "masked"),
     [

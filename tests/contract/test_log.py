@@ -9,10 +9,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from torrust_py.udp.packets import encode_connect_request
+from torrust_py.udp.packets import AnnounceResponse, ErrorResponse, encode_connect_request
 
 pytestmark = pytest.mark.slow
 
@@ -117,3 +118,36 @@ def test_it_runs_without_standard_streams(config: str, tmp_path: Path, closed: s
             wait_for_answer(client)
         process.send_signal(signal.SIGTERM)
         assert process.wait(5) == 0
+
+
+@pytest.mark.clause("1.6.13", "1.6.14")
+@pytest.mark.parametrize(("threshold", "lines"), [("info", 0), ("debug", 6)])
+def test_a_request_is_logged_at_debug_only(
+    start: Callable[..., Any], configure: Callable[..., str], threshold: str, lines: int
+) -> None:
+    running = start(configure().replace('"info"', f'"{threshold}"'))
+    before = len(running.lines)
+    announce = f"/announce?info_hash={'%01' * 20}&peer_id=-qB00000000000000001&port=6881"
+    assert b"8:complete" in running.get("http", announce)[1]
+    assert b"failure reason" in running.get("http", "/scrape")[1]
+    with running.conversation() as client:
+        assert isinstance(client.announce(b"\x01" * 20, 6882), AnnounceResponse)
+        assert isinstance(client.announce(b"\x01" * 20, 6882, connection_id=bytes(8)), ErrorResponse)
+    assert running.api("stats")[0] == 200
+    assert running.stop() == 0
+    stopped = next(at for at, line in enumerate(running.lines) if "caught interrupt signal" in line)
+    assert len([line for line in running.lines[before:stopped] if " asyncio: " not in line]) == lines
+    assert not [line for line in running.lines if "MyAccessToken" in line]
+
+
+@pytest.mark.clause("1.6.18")
+def test_a_failed_response_of_the_api_is_an_error_without_its_token(start: Callable[..., Any]) -> None:
+    running = start()
+    for query in ("", "?token=hush", "?limit=1&token=hush"):
+        assert running.get("api", f"/api/v1/torrents{query}")[0] == 500
+    assert running.stop() == 0
+    failed = [line[28:] for line in running.lines if "ERROR" in line]
+    assert failed == [
+        f"ERROR API: response failed method=GET uri=/api/v1/torrents{query} status=500"
+        for query in ("", "?token=***", "?limit=1&token=***")
+    ]

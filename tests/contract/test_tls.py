@@ -39,6 +39,9 @@ def get(daemon: Any, service: str, target: str, client_tls: ssl.SSLContext) -> b
     return body
 
 
+@pytest.mark.clause("1.6.9", "1.6.12", "2.3.4", "2.3.10")
+@pytest.mark.clause("3.2.17")
+@pytest.mark.clause("7.1.7")
 def test_tracker_and_api_speak_tls(
     start: Start, configure: Callable[..., str], certificate: tuple[Path, Path], client_tls: ssl.SSLContext
 ) -> None:
@@ -47,10 +50,18 @@ def test_tracker_and_api_speak_tls(
     assert get(daemon, "http", f"/announce?{query}", client_tls).startswith(b"d8:completei1e")
     stats = json.loads(get(daemon, "api", "/api/v1/stats?token=MyAccessToken", client_tls))
     assert stats["tcp4_announces_handled"] == 1
-    daemon.wait_for_line(r"HTTP TRACKER: Started on: https://127\.0\.0\.1:")
-    daemon.wait_for_line(f"Using https: cert path: {certificate[0]}.")
+    daemon.wait_for_line(r"HTTP TRACKER: Starting on: https://127\.0\.0\.1:0$")
+    daemon.wait_for_line(r"HTTP TRACKER: Started on: https://127\.0\.0\.1:[1-9]\d*$")
+    daemon.wait_for_line(r"API: Starting on https://127\.0\.0\.1:0$")
+    daemon.wait_for_line(r"API: Started on https://127\.0\.0\.1:[1-9]\d*$")
+    app = " INFO torrust_tracker::bootstrap::app: Using https:"
+    for service in (1, 2):
+        daemon.wait_for_line(f"{app} cert path: {certificate[0]}\\.$", times=service)
+        daemon.wait_for_line(f"{app} key path: {certificate[1]}\\.$", times=service)
 
 
+@pytest.mark.clause("11.2.5")
+@pytest.mark.clause("8.1.7", "8.3.8")
 def test_the_health_check_sees_services_behind_tls(
     start: Start, configure: Callable[..., str], certificate: tuple[Path, Path]
 ) -> None:
@@ -59,8 +70,12 @@ def test_the_health_check_sees_services_behind_tls(
     report = json.loads(body)
     assert (status, report["status"]) == (200, "Ok")
     assert [detail["result"] for detail in report["details"]] == [{"Ok": "200 OK"}, {"Ok": "200 OK"}]
+    urls = [detail["info"].partition(" health check at: ")[2] for detail in report["details"]]
+    hosts = ["{}:{}".format(*daemon.address(service)) for service in ("http", "api")]
+    assert urls == [f"https://{hosts[0]}/health_check", f"https://{hosts[1]}/api/health_check"]
 
 
+@pytest.mark.clause("3.2.13")
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_both_versions_and_http_1_1_are_offered(
     start: Start,

@@ -181,3 +181,8 @@ def _check_database(config: Config, sources: _Sources) -> None:
             f"core.database.path: must be a URL such as {driver}://user:password@host/database when "
             f"core.database.driver is {driver} ({sources.of(('core', 'database', 'path'))})"
         )
+    if driver == "sqlite3" and "://" in path:
+        raise ConfigError(
+            "core.database.path: must be the path of a file when core.database.driver is sqlite3; for the "
+            f"URL of a server also set core.database.driver ({sources.of(('core', 'database', 'path'))})"
+        )

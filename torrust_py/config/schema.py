@@ -48,7 +48,7 @@ def _given_database_path(path: DatabasePath) -> DatabasePath:
 
 
 def _given_path(path: str) -> str:
-    if not path:
+    if not path or "\0" in path:
         raise ValueError("must be the path of a PEM file")
     return path
 
