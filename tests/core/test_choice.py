@@ -140,6 +140,7 @@ def with_fixed_start(num_want: int, source: Random) -> Random:
     return lambda: 0.0 if next(is_start) else source()
 
 
+@pytest.mark.clause("11.2.4")
 @pytest.mark.slow
 @pytest.mark.parametrize("receiver", RECEIVERS.values(), ids=RECEIVERS)
 @pytest.mark.parametrize("num_want", [74, 50, 10])

@@ -85,6 +85,7 @@ async def test_a_counter_that_changed_is_saved(
     assert await stored(table) == {INFO_HASH: 2}
 
 
+@pytest.mark.clause("5.2.12")
 async def test_a_counter_that_did_not_change_is_not_saved_again(
     counters: CompletedCounters, table: CountersTable, complete: Complete
 ) -> None:
@@ -103,6 +104,7 @@ async def test_without_changes_the_database_is_not_asked(
     assert table.saves == []
 
 
+@pytest.mark.clause("5.2.13")
 async def test_what_could_not_be_saved_is_saved_the_next_time(
     counters: CompletedCounters, table: CountersTable, complete: Complete
 ) -> None:
@@ -147,6 +149,7 @@ async def test_a_save_that_was_cancelled_is_made_good_by_the_next(
     assert await stored(table) == {INFO_HASH: 1}
 
 
+@pytest.mark.clause("5.6.3", "12.5.11")
 async def test_stored_counters_come_back_as_torrents_without_peers(
     counters: CompletedCounters, database: Database, swarms: PortableSwarms
 ) -> None:
@@ -156,6 +159,7 @@ async def test_stored_counters_come_back_as_torrents_without_peers(
     assert (swarms.scrape(INFO_HASH), swarms.totals().completed) == (expected, 10)
 
 
+@pytest.mark.clause("5.6.3")
 async def test_a_restored_counter_goes_on_from_where_it_was(
     counters: CompletedCounters, table: CountersTable, complete: Complete
 ) -> None:

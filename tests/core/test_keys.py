@@ -77,16 +77,19 @@ def is_known(keys: Keys, key: str) -> bool:
     return True
 
 
+@pytest.mark.clause("5.4.1")
 def test_a_key_of_32_letters_and_digits_is_well_formed() -> None:
     check_key(KEY)
 
 
+@pytest.mark.clause("5.4.2")
 @pytest.mark.parametrize("key", ["", KEY[:-1], KEY + "a", "ä" * 31])
 def test_a_key_has_32_bytes(key: str) -> None:
     with pytest.raises(BadKey, match=r"^Invalid key length\. Key must be have 32 chars$"):
         check_key(key)
 
 
+@pytest.mark.clause("5.4.3")
 @pytest.mark.parametrize("key", [KEY[:-1] + "%", KEY[:-1] + " ", KEY[:-1] + "\n", "ä" * 16, "٣" * 16])
 def test_a_key_has_ascii_letters_and_digits_only(key: str) -> None:
     expected = r"^Invalid chars for key\. Key can only alphanumeric chars \(0-9, a-z, A-Z\)$"
@@ -94,6 +97,7 @@ def test_a_key_has_ascii_letters_and_digits_only(key: str) -> None:
         check_key(key)
 
 
+@pytest.mark.clause("5.4.1")
 @given(st.text(min_size=30, max_size=34) | st.text(ascii_letters + digits, min_size=31, max_size=33))
 def test_exactly_what_torrust_calls_a_key_is_one(text: str) -> None:
     is_key = len(text) == 32 and set(text) <= set(ascii_letters + digits)
@@ -110,6 +114,7 @@ def test_a_surrogate_in_a_key_is_refused() -> None:
         check_key("\udc80" * 32)
 
 
+@pytest.mark.clause("5.4.1")
 def test_random_keys_are_well_formed_and_differ() -> None:
     made = {random_key() for _ in range(100)}
     for key in made:
@@ -122,23 +127,27 @@ async def test_an_unknown_key_admits_nobody(keys: Keys) -> None:
         keys.check(KEY, 0)
 
 
+@pytest.mark.clause("5.4.4", "12.5.6")
 async def test_a_key_admits_until_its_last_second(keys: Keys) -> None:
     await keys.add(PeerKey(KEY, valid_until=1019))
     keys.check(KEY, 1010)
     keys.check(KEY, 1019)
 
 
+@pytest.mark.clause("5.4.4", "5.4.8", "12.5.6")
 async def test_a_key_is_expired_after_its_last_second(keys: Keys) -> None:
     await keys.add(PeerKey(KEY, valid_until=1019))
     with pytest.raises(KeyExpired, match=r"^Key has expired$"):
         keys.check(KEY, 1019.1)
 
 
+@pytest.mark.clause("5.4.5")
 async def test_a_permanent_key_never_expires(keys: Keys) -> None:
     await keys.add(PeerKey(KEY, valid_until=None))
     keys.check(KEY, 2.0**40)
 
 
+@pytest.mark.clause("5.4.6", "12.5.7")
 async def test_expired_keys_admit_where_expiration_is_not_checked(table: HeldTable) -> None:
     keys = Keys(table, check_expiration=False)
     await keys.add(PeerKey(KEY, valid_until=1019))
@@ -156,6 +165,7 @@ async def test_a_removed_key_is_gone_from_memory_and_database(keys: Keys, table:
     assert (len(keys), await stored(table)) == (0, set())
 
 
+@pytest.mark.clause("5.4.10")
 async def test_removing_an_unknown_key_fails(keys: Keys) -> None:
     with pytest.raises(DatabaseError, match=r"^Failed to remove record from \w+ database, error-code: 0$"):
         await keys.remove(KEY)
@@ -176,6 +186,7 @@ async def test_adding_a_key_twice_fails_and_keeps_the_first(keys: Keys, table: H
     assert await stored(table) == {PeerKey(KEY, 1019)}
 
 
+@pytest.mark.clause("5.4.11")
 async def test_loading_replaces_memory_by_what_the_database_holds(keys: Keys, database: Database) -> None:
     await keys.add(PeerKey(KEY, None))
     await database.remove_key(KEY)
@@ -184,6 +195,7 @@ async def test_loading_replaces_memory_by_what_the_database_holds(keys: Keys, da
     assert (is_known(keys, KEY), is_known(keys, OTHER_KEY)) == (False, True)
 
 
+@pytest.mark.clause("5.4.8")
 async def test_loaded_keys_expire_as_before(keys: Keys, database: Database) -> None:
     await database.add_key(PeerKey(KEY, 1019))
     await keys.load()
@@ -199,6 +211,7 @@ async def test_many_keys_are_loaded(keys: Keys, database: Database) -> None:
     assert len(keys) == 9
 
 
+@pytest.mark.clause("5.4.9")
 async def test_a_failed_addition_leaves_memory_as_it_was(keys: Keys, table: HeldTable) -> None:
     table.is_broken = True
     with pytest.raises(DatabaseError):
@@ -206,6 +219,7 @@ async def test_a_failed_addition_leaves_memory_as_it_was(keys: Keys, table: Held
     assert not is_known(keys, KEY)
 
 
+@pytest.mark.clause("5.4.10")
 async def test_a_failed_removal_leaves_memory_as_it_was(keys: Keys, table: HeldTable) -> None:
     await keys.add(PeerKey(KEY, None))
     table.is_broken = True

@@ -98,6 +98,7 @@ def test_if_all_fit_all_are_handed_out_as_they_stand(make_peer: MakePeer, announ
         assert chosen(announce(swarms, asking, num_want=19)) == others
 
 
+@pytest.mark.clause("5.1.2", "5.2.7")
 def test_a_swarm_remembers_what_a_peer_announced_last(
     make_peer: MakePeer, announce: Announce, members: Members
 ) -> None:
@@ -162,6 +163,7 @@ def test_every_other_port_is_kept(
     assert set(members(swarms)) == {make_peer(1, port=port).endpoint}
 
 
+@pytest.mark.clause("5.2.8")
 def test_a_peer_that_does_not_know_what_is_left_is_a_leecher(
     make_peer: MakePeer, announce: Announce, members: Members
 ) -> None:
@@ -181,6 +183,7 @@ def test_a_stopped_peer_leaves_the_swarm_and_gets_nobody(
     assert (view, set(members(swarms))) == (SwarmView(1, 0, b"", b""), {make_peer(2).endpoint})
 
 
+@pytest.mark.clause("5.2.2")
 def test_a_stop_of_a_peer_that_is_not_there_changes_nothing(make_peer: MakePeer, announce: Announce) -> None:
     swarms = PortableSwarms()
     announce(swarms, make_peer(1))
@@ -188,11 +191,13 @@ def test_a_stop_of_a_peer_that_is_not_there_changes_nothing(make_peer: MakePeer,
         assert announce(swarms, stranger) == SwarmView(0, 1, b"", b"")
 
 
+@pytest.mark.clause("5.2.1")
 def test_a_stop_makes_no_torrent(make_peer: MakePeer, announce: Announce) -> None:
     swarms = PortableSwarms()
     assert (announce(swarms, make_peer(1, event=STOPPED)), INFO_HASH in swarms) == (NOBODY, False)
 
 
+@pytest.mark.clause("5.2.3", "5.2.4", "5.2.5", "5.2.6", "12.5.4")
 @pytest.mark.parametrize(
     ("events", "completed"),
     [
@@ -215,6 +220,7 @@ def test_a_torrent_is_finished_when_a_peer_that_is_known_first_says_so(
     assert (swarms.scrape(INFO_HASH).completed, swarms.totals().completed) == (completed, completed)
 
 
+@pytest.mark.clause("5.1.3", "5.2.10")
 def test_a_peer_is_known_by_its_endpoint_whatever_its_id(
     make_peer: MakePeer, announce: Announce, members: Members
 ) -> None:
@@ -297,6 +303,7 @@ def test_a_torrent_that_is_not_there_has_no_peers_and_zeros(members: Members) ->
 # --- time
 
 
+@pytest.mark.clause("5.3.1")
 @pytest.mark.parametrize(
     ("seen_ms", "now_ms", "stays"),
     [
@@ -327,6 +334,18 @@ def test_a_peer_goes_when_its_timeout_has_fully_passed(
     assert (len(members(swarms)), totals.seeders + totals.leechers) == (int(stays), int(stays))
 
 
+@pytest.mark.clause("5.3.4")
+def test_a_peer_whose_time_is_over_is_handed_out_until_the_pass_comes_to_it(
+    make_peer: MakePeer, announce: Announce
+) -> None:
+    swarms = PortableSwarms(retention=Retention(max_peer_timeout=900))
+    announce(swarms, make_peer(1))
+    before = announce(swarms, make_peer(2), now_ms=5_000_000)
+    finish_pass(swarms, 5_000_000)
+    after = announce(swarms, make_peer(2), now_ms=5_000_000)
+    assert [before.peers_ipv4, after.peers_ipv4] == [make_peer(1).endpoint, b""]
+
+
 def test_a_peer_that_announces_again_stays(make_peer: MakePeer, announce: Announce, members: Members) -> None:
     swarms = PortableSwarms(retention=Retention(max_peer_timeout=900))
     for number in range(40):
@@ -338,6 +357,7 @@ def test_a_peer_that_announces_again_stays(make_peer: MakePeer, announce: Announ
     assert swarms.totals() == Totals(torrents=1, seeders=0, completed=0, leechers=10)
 
 
+@pytest.mark.clause("5.3.2", "5.3.3")
 @pytest.mark.parametrize(
     ("retention", "completed", "stays"),
     [

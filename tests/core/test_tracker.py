@@ -67,6 +67,7 @@ def peers_of(tracker: Tracker, make_peer: MakePeer, *, num_want: int | None, at_
     return len(view.peers_ipv4) // 6
 
 
+@pytest.mark.clause("5.4.12")
 @pytest.mark.parametrize("key", [None, KEY, "nonsense"])
 def test_a_public_tracker_admits_everybody(make_tracker: MakeTracker, key: str | None) -> None:
     make_tracker(PUBLIC).authenticate(key, 0)
@@ -82,6 +83,7 @@ def test_a_private_tracker_refuses_an_unknown_key(make_tracker: MakeTracker) -> 
         make_tracker(PRIVATE).authenticate(KEY, 0)
 
 
+@pytest.mark.clause("5.4.4")
 async def test_a_private_tracker_admits_a_key_until_it_expires(make_tracker: MakeTracker, keys: Keys) -> None:
     await keys.add(PeerKey(KEY, valid_until=1000))
     tracker = make_tracker(PRIVATE)
@@ -106,6 +108,7 @@ def test_a_listed_tracker_serves_a_torrent_that_is_listed(
     assert announce(make_tracker(LISTED), make_peer(1)).leechers == 1
 
 
+@pytest.mark.clause("5.5.4")
 def test_the_whitelist_means_nothing_to_a_tracker_that_is_not_listed(
     make_tracker: MakeTracker, make_peer: MakePeer
 ) -> None:
@@ -135,6 +138,7 @@ def test_a_scrape_of_an_unknown_torrent_makes_none(make_tracker: MakeTracker, sw
     assert (make_tracker(PUBLIC).scrape(INFO_HASH), INFO_HASH in swarms) == (NO_SWARM, False)
 
 
+@pytest.mark.clause("4.3.5", "12.5.3")
 @pytest.mark.parametrize(
     ("max_peers", "num_want", "at_most", "expected"),
     [
@@ -162,6 +166,7 @@ def test_a_client_gets_what_it_wants_up_to_the_cap_and_what_fits(
     assert peers_of(tracker, make_peer, num_want=num_want, at_most=at_most) == expected
 
 
+@pytest.mark.clause("4.3.9", "12.5.5")
 @pytest.mark.parametrize(
     ("client", "external", "expected"),
     [

@@ -103,6 +103,7 @@ def test_a_whitelist_takes_what_another_holds() -> None:
     assert (INFO_HASH in whitelist, OTHER in whitelist, len(whitelist)) == (False, True, 1)
 
 
+@pytest.mark.clause("5.5.1")
 async def test_an_added_torrent_is_in_memory_and_in_the_database(
     listed: ListedTorrents, whitelist: PortableWhitelist, table: HeldTable
 ) -> None:
@@ -110,6 +111,7 @@ async def test_an_added_torrent_is_in_memory_and_in_the_database(
     assert (INFO_HASH in whitelist, await stored(table)) == (True, {INFO_HASH})
 
 
+@pytest.mark.clause("5.5.2")
 async def test_adding_a_torrent_twice_is_adding_it_once(
     listed: ListedTorrents, whitelist: PortableWhitelist, table: HeldTable
 ) -> None:
@@ -118,6 +120,7 @@ async def test_adding_a_torrent_twice_is_adding_it_once(
     assert (len(whitelist), await stored(table)) == (1, {INFO_HASH})
 
 
+@pytest.mark.clause("5.5.1")
 async def test_a_removed_torrent_is_gone_from_memory_and_database(
     listed: ListedTorrents, whitelist: PortableWhitelist, table: HeldTable
 ) -> None:
@@ -126,6 +129,7 @@ async def test_a_removed_torrent_is_gone_from_memory_and_database(
     assert (INFO_HASH in whitelist, await stored(table)) == (False, set())
 
 
+@pytest.mark.clause("5.5.2")
 async def test_removing_a_torrent_that_is_not_there_changes_nothing(
     listed: ListedTorrents, whitelist: PortableWhitelist, table: HeldTable
 ) -> None:
@@ -134,6 +138,7 @@ async def test_removing_a_torrent_that_is_not_there_changes_nothing(
     assert (len(whitelist), await stored(table)) == (1, {INFO_HASH})
 
 
+@pytest.mark.clause("5.5.3")
 async def test_loading_replaces_memory_by_what_the_database_holds(
     listed: ListedTorrents, whitelist: PortableWhitelist, database: Database
 ) -> None:

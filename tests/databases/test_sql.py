@@ -71,6 +71,7 @@ async def test_keys_differ_by_case(database: Database) -> None:
     assert await all_of(database.load_keys()) == [PeerKey("A" * 32, None)]
 
 
+@pytest.mark.clause("5.6.11")
 async def test_a_key_that_is_there_cannot_be_added(database: Database) -> None:
     await database.add_key(PeerKey(KEY, 1))
     expected = r"^The \w+ query was malformed: UNIQUE constraint failed: keys\.key$"
@@ -86,6 +87,7 @@ async def test_only_the_removed_key_goes(database: Database) -> None:
     assert await all_of(database.load_keys()) == [PeerKey(OTHER_KEY, None)]
 
 
+@pytest.mark.clause("5.6.8", "5.6.11")
 async def test_a_key_that_is_not_there_cannot_be_removed(database: Database) -> None:
     with pytest.raises(DatabaseError, match=r"^Failed to remove record from \w+ database, error-code: 0$"):
         await database.remove_key(KEY)
@@ -106,12 +108,14 @@ async def test_an_info_hash_leaves_the_whitelist_once_and_again(database: Databa
     assert await all_of(database.load_whitelist()) == [OTHER]
 
 
+@pytest.mark.clause("5.6.8")
 async def test_completed_counters_are_kept_and_rise(database: Database) -> None:
     await database.save_completed([Completed(INFO_HASH, 1), Completed(OTHER, 0)])
     await database.save_completed([Completed(INFO_HASH, 5)])
     assert sorted(await all_of(database.load_completed())) == [(OTHER, 0), (INFO_HASH, 5)]
 
 
+@pytest.mark.clause("5.6.3")
 async def test_a_completed_counter_never_falls(database: Database) -> None:
     await database.save_completed([Completed(INFO_HASH, 7)])
     await database.save_completed([Completed(INFO_HASH, 5)])
@@ -162,6 +166,7 @@ async def test_a_secret_that_was_tampered_with_is_not_used(
     assert "zz" not in str(failure.value)
 
 
+@pytest.mark.clause("5.6.11")
 async def test_an_insert_that_a_trigger_swallows_is_an_error(
     sqlite: Database, shell: sqlite3.Connection
 ) -> None:
@@ -175,6 +180,7 @@ async def test_an_integer_beyond_64_bits_is_an_error(sqlite: Database) -> None:
         await sqlite.add_key(PeerKey(KEY, 2**63))
 
 
+@pytest.mark.clause("5.6.11")
 async def test_dropped_tables_fail_every_call(sqlite: Database, shell: sqlite3.Connection) -> None:
     for table in ("keys", "whitelist", "torrents", "secrets"):
         shell.execute(f"DROP TABLE {table}")
@@ -212,6 +218,7 @@ async def test_the_cause_of_an_error_is_kept(sqlite: Database) -> None:
     assert isinstance(getattr(cause, "orig", None), sqlite3.IntegrityError)
 
 
+@pytest.mark.clause("5.6.11")
 async def test_a_full_disk_is_reported_as_such(sqlite: Database, shell: sqlite3.Connection) -> None:
     pages = shell.execute("PRAGMA page_count").fetchone()[0]
     rows = [Completed(InfoHash(os.urandom(20)), 1) for _ in range(1000)]
@@ -230,6 +237,7 @@ async def limited_pages(database: Database, pages: int) -> AsyncIterator[None]:
     yield
 
 
+@pytest.mark.clause("5.2.12")
 async def test_a_large_save_is_one_transaction(sqlite: Database, shell: sqlite3.Connection) -> None:
     shell.execute(
         "CREATE TRIGGER t BEFORE INSERT ON torrents WHEN NEW.completed = 2000 "
@@ -286,6 +294,7 @@ async def test_upper_case_info_hashes_can_be_removed(sqlite: Database, shell: sq
     assert await all_of(sqlite.load_whitelist()) == []
 
 
+@pytest.mark.clause("5.6.12")
 @pytest.mark.parametrize(
     ("key", "valid_until"),
     [
@@ -306,6 +315,7 @@ async def test_malformed_keys_are_left_out(
     assert await all_of(sqlite.load_keys()) == [PeerKey(KEY, None)]
 
 
+@pytest.mark.clause("5.6.12")
 @pytest.mark.parametrize(
     "info_hash",
     [
@@ -329,6 +339,7 @@ async def test_malformed_info_hashes_are_left_out(
     assert await all_of(sqlite.load_whitelist()) == [INFO_HASH]
 
 
+@pytest.mark.clause("5.6.12")
 @pytest.mark.parametrize("completed", [-1, 2**32, 1.5, "many", b"\1"])
 async def test_malformed_counters_are_left_out(
     sqlite: Database, shell: sqlite3.Connection, completed: object
@@ -350,6 +361,7 @@ async def test_malformed_rows_stay_in_the_database(sqlite: Database, shell: sqli
     assert shell.execute("SELECT count(*) FROM keys").fetchone() == (1,)
 
 
+@pytest.mark.clause("5.6.12")
 async def test_one_warning_a_load_tells_of_malformed_rows(
     sqlite: Database, shell: sqlite3.Connection, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -34,6 +34,7 @@ def created(table: Table, dialect: str) -> str:
     return " ".join(str(statement.compile(dialect=DIALECTS[dialect])).split())
 
 
+@pytest.mark.clause("5.6.5")
 async def test_a_new_file_has_torrusts_columns_and_a_table_of_secrets(database_path: Path) -> None:
     async with open_database("sqlite3", str(database_path)):
         pass
@@ -42,6 +43,7 @@ async def test_a_new_file_has_torrusts_columns_and_a_table_of_secrets(database_p
     assert ours == torrusts
 
 
+@pytest.mark.clause("5.6.13")
 async def test_statements_of_torrust_work_on_a_new_file(database_path: Path) -> None:
     async with open_database("sqlite3", str(database_path)):
         pass
@@ -64,6 +66,7 @@ def test_ids_count_up_by_themselves_and_are_not_used_again(table: Table) -> None
     assert "id SERIAL," in created(table, "postgresql")
 
 
+@pytest.mark.clause("5.6.9")
 @pytest.mark.parametrize("dialect", ["mysql", "postgresql"])
 def test_servers_have_sized_texts_and_times_of_64_bits(dialect: str) -> None:
     assert "info_hash VARCHAR(40) NOT NULL" in created(WHITELIST, dialect)

@@ -33,6 +33,7 @@ def test_a_slot_lasts_five_minutes() -> None:
     assert SLOT_MS == 300_000
 
 
+@pytest.mark.clause("4.2.2")
 @pytest.mark.parametrize("client", CLIENTS)
 def test_an_id_has_eight_bytes_and_stays_the_same_within_a_slot(client: Address) -> None:
     ids = make()
@@ -40,6 +41,7 @@ def test_an_id_has_eight_bytes_and_stays_the_same_within_a_slot(client: Address)
     assert (len(issued), ids.issue(client, SLOT_MS - 1)) == (CONNECTION_ID_SIZE, issued)
 
 
+@pytest.mark.clause("4.2.3", "12.5.8")
 @pytest.mark.parametrize("client", CLIENTS)
 @pytest.mark.parametrize(
     ("issued_ms", "shown_ms", "accepted"),
@@ -63,6 +65,7 @@ def test_an_id_is_accepted_in_its_slot_and_the_next(
     assert is_accepted(ids, ids.issue(client, issued_ms), client, shown_ms) is accepted
 
 
+@pytest.mark.clause("4.2.1")
 @pytest.mark.parametrize("client", CLIENTS)
 def test_an_id_is_of_no_use_to_another_address(client: Address) -> None:
     ids = make()
@@ -75,11 +78,13 @@ def test_the_addresses_of_both_families_do_not_share_ids() -> None:
     assert ids.issue(Address(bytes(4)), 0) != ids.issue(Address(bytes(16)), 0)
 
 
+@pytest.mark.clause("4.2.9")
 def test_an_id_depends_on_the_secret() -> None:
     other = make(SECRET[::-1])
     assert not is_accepted(make(), other.issue(CLIENTS[0], 0), CLIENTS[0], 0)
 
 
+@pytest.mark.clause("4.2.4", "4.2.8")
 @pytest.mark.parametrize("client", CLIENTS)
 def test_an_id_outlives_a_restart_that_keeps_the_secret(client: Address) -> None:
     """After it the tracker's time counts from another origin, here an hour later by Unix time."""
@@ -89,6 +94,7 @@ def test_an_id_outlives_a_restart_that_keeps_the_secret(client: Address) -> None
     assert not is_accepted(after, issued, client, 2 * SLOT_MS)
 
 
+@pytest.mark.clause("4.2.7", "4.5.1")
 @pytest.mark.parametrize("connection_id", [bytes(8), b"\xff" * 8, bytes.fromhex("0000041727101980")])
 def test_an_id_that_was_never_issued_is_refused(connection_id: bytes) -> None:
     with pytest.raises(BadConnectionId, match=r"^connection id could not be verified$"):
@@ -99,6 +105,7 @@ def test_a_machine_whose_clock_starts_at_the_unix_epoch_refuses_wrong_ids_too() 
     assert not is_accepted(make(unix_offset_ms=0), bytes(8), CLIENTS[0], 0)
 
 
+@pytest.mark.clause("4.2.9")
 def test_every_bit_of_an_id_counts() -> None:
     ids = make()
     issued = int.from_bytes(ids.issue(CLIENTS[0], 0))

@@ -108,6 +108,7 @@ def test_an_announce_is_answered_with_the_swarm(
     assert statistics.door(door) == DoorCounts(3, 1, 2, 0, 0, 0, 0)
 
 
+@pytest.mark.clause("4.4.5")
 @pytest.mark.parametrize(("client", "door"), DOORS)
 def test_a_scrape_is_answered_in_the_order_asked_for(
     handler: UdpHandler, statistics: PortableStatistics, announce_datagram: AnnounceDatagram,
@@ -122,6 +123,7 @@ def test_a_scrape_is_answered_in_the_order_asked_for(
     assert statistics.door(door) == DoorCounts(3, 1, 1, 1, 0, 0, 0)
 
 
+@pytest.mark.clause("5.1.2")
 def test_what_a_peer_announced_is_remembered(
     handler: UdpHandler, swarms: PortableSwarms, announce_datagram: AnnounceDatagram
 ) -> None:
@@ -140,6 +142,7 @@ def test_what_a_peer_announced_is_remembered(
     assert remembered == (expected, 1234)
 
 
+@pytest.mark.clause("4.3.15")
 def test_a_client_that_stops_gets_nobody(
     handler: UdpHandler, swarms: PortableSwarms, announce_datagram: AnnounceDatagram
 ) -> None:
@@ -148,6 +151,7 @@ def test_a_client_that_stops_gets_nobody(
     assert announced(handler, datagram).peers == b""
 
 
+@pytest.mark.clause("4.3.5", "4.3.6")
 @pytest.mark.parametrize(("client", "size"), [(IPV4, 6), (IPV6, 18)])
 @pytest.mark.parametrize(
     ("num_want", "max_peers", "ipv4", "ipv6"),
@@ -172,6 +176,7 @@ def test_a_client_gets_as_many_peers_as_it_wants_may_have_and_fit(
     assert len(response.peers) == size * (ipv4 if client is IPV4 else ipv6)
 
 
+@pytest.mark.clause("4.3.14")
 def test_the_largest_answers_fit_into_one_frame(
     make_handler: MakeHandler, swarms: PortableSwarms, announce_datagram: AnnounceDatagram
 ) -> None:
@@ -184,11 +189,13 @@ def test_the_largest_answers_fit_into_one_frame(
     assert [len(answer) for answer in answers] == [1472, 1442]
 
 
+@pytest.mark.clause("4.3.2")
 def test_a_left_below_zero_is_a_leecher_s(handler: UdpHandler, announce_datagram: AnnounceDatagram) -> None:
     response = announced(handler, announce_datagram(connect(handler), left=-5))
     assert (response.seeders, response.leechers) == (0, 1)
 
 
+@pytest.mark.clause("4.3.10")
 @pytest.mark.parametrize("interval", [0, 300, 2**31, 2**32 - 1])
 def test_every_interval_that_can_be_configured_is_sent(
     make_handler: MakeHandler, announce_datagram: AnnounceDatagram, interval: int
@@ -200,6 +207,7 @@ def test_every_interval_that_can_be_configured_is_sent(
 # --- the external address
 
 
+@pytest.mark.clause("4.3.9", "12.5.5")
 @pytest.mark.parametrize(
     ("client", "external", "stored"),
     [
@@ -222,6 +230,7 @@ def test_a_loopback_client_is_stored_under_the_external_address(
     assert remembered.peer.endpoint == endpoint_of(stored, 17550)
 
 
+@pytest.mark.clause("4.3.11")
 @pytest.mark.parametrize("client", [LOOPBACK, packed_address("::1")])
 @pytest.mark.parametrize("external", [EXTERNAL, IPV6])
 def test_a_client_gets_peers_of_its_own_family_whatever_it_is_stored_as(
@@ -234,6 +243,7 @@ def test_a_client_gets_peers_of_its_own_family_whatever_it_is_stored_as(
     assert len(response.peers) == 3 * (len(client) + 2)
 
 
+@pytest.mark.clause("6.10")
 def test_counters_go_by_who_asked_and_not_by_the_external_address(
     make_handler: MakeHandler, statistics: PortableStatistics, announce_datagram: AnnounceDatagram
 ) -> None:
@@ -264,6 +274,7 @@ def test_a_scrape_with_a_wrong_connection_id_is_refused(
     assert statistics.door(door) == DoorCounts(1, 0, 0, 0, 1, 0, 0)
 
 
+@pytest.mark.clause("4.2.3", "4.2.7")
 def test_a_connection_id_expires(handler: UdpHandler, announce_datagram: AnnounceDatagram) -> None:
     datagram = announce_datagram(connect(handler))
     early = ask(handler, datagram, now_ms=2 * SLOT_MS - 1)
@@ -272,6 +283,7 @@ def test_a_connection_id_expires(handler: UdpHandler, announce_datagram: Announc
     assert late == ErrorResponse(b"\0\0\x22\x22", "connection id could not be verified")
 
 
+@pytest.mark.clause("4.5.2")
 def test_a_torrent_that_is_not_listed_is_refused(
     make_handler: MakeHandler, swarms: PortableSwarms, statistics: PortableStatistics,
     announce_datagram: AnnounceDatagram,
@@ -291,6 +303,7 @@ def test_a_torrent_that_is_listed_is_served(
     assert announced(handler, announce_datagram(connect(handler))).seeders == 1
 
 
+@pytest.mark.clause("4.4.3")
 def test_a_scrape_of_torrents_that_are_not_listed_says_zeros(
     make_handler: MakeHandler, swarms: PortableSwarms
 ) -> None:
@@ -300,6 +313,7 @@ def test_a_scrape_of_torrents_that_are_not_listed_says_zeros(
     assert response == ScrapeResponse(b"\0\0\x33\x33", [SwarmCounts(0, 0, 0)])
 
 
+@pytest.mark.clause("4.3.13")
 def test_the_connection_id_is_checked_before_the_whitelist(
     make_handler: MakeHandler, announce_datagram: AnnounceDatagram
 ) -> None:
@@ -346,6 +360,7 @@ def test_a_malformed_announce_is_answered_with_the_reason(
     assert INFO_HASH not in swarms
 
 
+@pytest.mark.clause("4.3.13")
 def test_what_is_malformed_is_said_before_the_connection_id_is_checked(
     handler: UdpHandler, announce_datagram: AnnounceDatagram
 ) -> None:
@@ -353,6 +368,7 @@ def test_what_is_malformed_is_said_before_the_connection_id_is_checked(
     assert response == ErrorResponse(b"\0\0\x22\x22", "bad request: Port can't be 0")
 
 
+@pytest.mark.clause("4.5.17")
 def test_a_thousand_malformed_datagrams_are_answered_a_second(
     handler: UdpHandler, statistics: PortableStatistics
 ) -> None:
@@ -363,12 +379,14 @@ def test_a_thousand_malformed_datagrams_are_answered_a_second(
     assert statistics.door(Door.UDP6) == DoorCounts(1000, 0, 0, 0, 0, 500, 500)
 
 
+@pytest.mark.clause("4.5.17")
 def test_the_next_second_has_answers_of_its_own(handler: UdpHandler) -> None:
     for _ in range(2000):
         handler.handle(b"", IPV4, 5999)
     assert handler.handle(b"", IPV4, 6000) is not None
 
 
+@pytest.mark.clause("4.5.17", "4.6.4")
 def test_others_are_answered_however_much_is_malformed(
     handler: UdpHandler, announce_datagram: AnnounceDatagram
 ) -> None:
@@ -414,6 +432,7 @@ def make_broken(
 MakeBroken = Callable[[Exception], UdpHandler]
 
 
+@pytest.mark.clause("4.6.8")
 def test_an_unexpected_failure_is_answered_without_its_reason_and_logged_once(
     make_broken: MakeBroken, statistics: PortableStatistics, announce_datagram: AnnounceDatagram,
     caplog: pytest.LogCaptureFixture,
@@ -426,6 +445,7 @@ def test_an_unexpected_failure_is_answered_without_its_reason_and_logged_once(
     assert statistics.door(Door.UDP4) == DoorCounts(2, 1, 0, 0, 0, 0, 1)
 
 
+@pytest.mark.clause("4.6.8")
 def test_the_next_request_after_a_failure_is_answered(
     make_broken: MakeBroken, announce_datagram: AnnounceDatagram
 ) -> None:
@@ -447,6 +467,7 @@ def test_a_request_for_which_memory_is_short_is_dropped_and_counted(
 # --- the log
 
 
+@pytest.mark.clause("4.6.7")
 def test_requests_are_logged_at_debug(
     make_handler: MakeHandler, announce_datagram: AnnounceDatagram, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -471,6 +492,7 @@ def test_a_request_without_an_answer_is_logged_as_such(
     assert caplog.records[-1].getMessage() == "DROPPED from 198.51.100.7: 0 bytes"
 
 
+@pytest.mark.clause("4.6.7")
 def test_requests_are_not_logged_at_info(
     make_handler: MakeHandler, announce_datagram: AnnounceDatagram, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -3,6 +3,7 @@ the address that they asked.
 """
 
 import asyncio
+import logging
 import socket
 import struct
 from collections.abc import Callable, Iterator
@@ -86,6 +87,7 @@ def serve(handler: UdpHandler) -> Callable[[str], UdpTracker]:
 Serve = Callable[[str], UdpTracker]
 
 
+@pytest.mark.clause("4.6.5")
 @pytest.mark.parametrize(("bound", "asked", "door"), PLACES)
 async def test_every_request_is_answered_from_the_address_that_was_asked(
     serve: Serve, statistics: PortableStatistics, announce_datagram: AnnounceDatagram,
@@ -104,6 +106,7 @@ async def test_every_request_is_answered_from_the_address_that_was_asked(
     assert (counts.received, counts.handled, counts.malformed) == (4, 3, 1)
 
 
+@pytest.mark.clause("4.6.6")
 @pytest.mark.parametrize(("bound", "asked", "door"), PLACES)
 async def test_a_client_is_a_peer_of_the_family_that_it_came_over(
     serve: Serve, swarms: PortableSwarms, announce_datagram: AnnounceDatagram,
@@ -134,6 +137,7 @@ async def test_a_connection_id_is_good_for_another_port_and_another_tracker_of_t
             assert isinstance(await answer_to(client, announce_datagram(connection_id)), AnnounceResponse)
 
 
+@pytest.mark.clause("4.6.6")
 async def test_an_ipv4_client_of_a_dual_stack_tracker_shares_its_id_with_an_ipv4_tracker(
     serve: Serve, announce_datagram: AnnounceDatagram
 ) -> None:
@@ -144,6 +148,7 @@ async def test_an_ipv4_client_of_a_dual_stack_tracker_shares_its_id_with_an_ipv4
             assert isinstance(await answer_to(client, announce_datagram(connection_id)), AnnounceResponse)
 
 
+@pytest.mark.clause("4.6.1")
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
 async def test_more_datagrams_than_a_turn_takes_are_all_answered(serve: Serve, host: str) -> None:
     loop = asyncio.get_running_loop()
@@ -157,6 +162,7 @@ async def test_more_datagrams_than_a_turn_takes_are_all_answered(serve: Serve, h
     assert [answer[4:8] for answer in answers] == asked
 
 
+@pytest.mark.clause("4.6.2")
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "0.0.0.0", "::"])
 async def test_a_client_that_went_away_disturbs_nobody(serve: Serve, host: str) -> None:
     """The kernel learns by ICMP that nobody takes its answers."""
@@ -179,6 +185,7 @@ async def test_an_empty_datagram_is_answered(serve: Serve) -> None:
     assert parse_response(answer) == ErrorResponse(bytes(4), "bad request: Couldn't parse action")
 
 
+@pytest.mark.clause("4.1.8", "4.4.1")
 @pytest.mark.parametrize(("bound", "asked"), [("127.0.0.1", "127.0.0.1"), ("::", "127.0.0.1"), ("::", "::1")])
 async def test_of_a_datagram_that_is_too_long_the_first_1496_bytes_are_read(
     serve: Serve, bound: str, asked: str
@@ -206,6 +213,7 @@ def send_from_port_0(port: int) -> None:
         raw.sendto(header + payload, ("127.0.0.1", 0))
 
 
+@pytest.mark.clause("4.6.3")
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::"])
 async def test_an_answer_that_cannot_be_sent_is_counted(
     serve: Serve, statistics: PortableStatistics, host: str
@@ -215,6 +223,19 @@ async def test_an_answer_that_cannot_be_sent_is_counted(
         with client_of("127.0.0.1", tracker.address[1]) as client:
             await connect(client)
         assert (tracker.unsent, statistics.door(Door.UDP4).connects) == (1, 2)
+
+
+@pytest.mark.clause("4.6.3")
+async def test_an_answer_that_cannot_be_sent_is_told_of_at_debug(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "UDP TRACKER")
+    async with serve("127.0.0.1") as tracker:
+        send_from_port_0(tracker.address[1])
+        with client_of("127.0.0.1", tracker.address[1]) as client:
+            await connect(client)
+    told = [record.levelname for record in caplog.records if "failed to send to 127.0.0.1" in record.message]
+    assert told == ["DEBUG"]
 
 
 class UnreachableOnce(socket.socket):
@@ -229,6 +250,7 @@ class UnreachableOnce(socket.socket):
         return super().recvfrom(*args)
 
 
+@pytest.mark.clause("4.6.2")
 async def test_a_fault_that_the_kernel_reports_with_the_next_datagram_disturbs_nobody(
     handler: UdpHandler, caplog: pytest.LogCaptureFixture
 ) -> None:
