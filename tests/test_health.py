@@ -50,6 +50,7 @@ async def ask(
         return response.status, response.headers.get("Content-Type", ""), await response.text()
 
 
+@pytest.mark.clause("8.2.3")
 async def test_without_services_there_is_nothing_to_report() -> None:
     assert await ask([]) == (200, "application/json", '{"status":"None","message":"","details":[]}')
 
@@ -63,6 +64,7 @@ async def test_services_that_answer_are_well() -> None:
     )
 
 
+@pytest.mark.clause("8.1.3", "8.2.5")
 async def test_one_service_that_does_not_answer_is_an_error() -> None:
     assert await ask([WELL, ILL]) == (
         503,
@@ -81,6 +83,7 @@ async def test_a_service_that_cannot_be_reached_is_an_error() -> None:
     )
 
 
+@pytest.mark.clause("8.3.6")
 async def test_services_are_asked_at_the_same_time() -> None:
     both = asyncio.Barrier(2)
 
@@ -105,6 +108,7 @@ async def test_the_root_is_an_empty_object() -> None:
     assert await ask([], "/") == (200, "application/json", "{}")
 
 
+@pytest.mark.clause("8.1.8")
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
@@ -148,6 +152,7 @@ def service() -> web.Application:
     return application(routes, log=logging.getLogger("tests.health"))
 
 
+@pytest.mark.clause("8.3.3")
 @pytest.mark.parametrize(
     ("path", "heard"), [("/health_check", "200 OK"), ("/teapot", "418 I'm a Teapot"), ("/moved", "302 Found")]
 )

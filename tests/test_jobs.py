@@ -98,6 +98,7 @@ def cleanup_lines() -> Iterator[Count]:
     log.removeHandler(handler)
 
 
+@pytest.mark.clause("5.3.1")
 @pytest.mark.slow
 async def test_inactive_peers_go_within_a_pass_and_one_line_says_so(
     cleanup_lines: Count, caplog: pytest.LogCaptureFixture
@@ -123,6 +124,7 @@ async def test_a_pass_keeps_who_is_active(cleanup_lines: Count, caplog: pytest.L
     assert swarms.totals().seeders == 1
 
 
+@pytest.mark.clause("5.2.12")
 async def test_changed_counters_are_saved(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs, "SAVE_INTERVAL", 0.01)
     table, swarms = Table(), PortableSwarms(retention=Retention(keep_completed=True))
@@ -133,6 +135,7 @@ async def test_changed_counters_are_saved(monkeypatch: pytest.MonkeyPatch) -> No
     assert table.rows == {InfoHash((1).to_bytes(20)): 1}
 
 
+@pytest.mark.clause("5.2.13")
 async def test_a_database_that_is_away_is_tried_again(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -150,6 +153,7 @@ async def test_a_database_that_is_away_is_tried_again(
     assert table.rows == {InfoHash((1).to_bytes(20)): 1}
 
 
+@pytest.mark.clause("1.6.14")
 async def test_what_was_refused_is_reported_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -25,6 +25,7 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(main, arguments)
 
 
+@pytest.mark.clause("9.2.3")
 def test_an_announce_is_printed_as_torrust_prints_it(http_tracker: StartTracker) -> None:
     body = encode_announce(VIEW, [PeerId(b"-qB00000000000000009")], [], interval=120, interval_min=120)
     result = run("announce", http_tracker(lambda _: body), INFO_HASH)
@@ -35,6 +36,7 @@ def test_an_announce_is_printed_as_torrust_prints_it(http_tracker: StartTracker)
     assert (result.exit_code, result.stdout, result.stderr) == (0, expected, "")
 
 
+@pytest.mark.clause("9.2.4")
 def test_a_scrape_is_printed_as_torrust_prints_it(http_tracker: StartTracker) -> None:
     body = encode_scrape({InfoHash(b"\5" * 20): SwarmCounts(seeders=4, completed=1, leechers=1)})
     result = run("scrape", http_tracker(lambda _: body), INFO_HASH)
@@ -48,6 +50,7 @@ def test_compact_peers_have_no_id(http_tracker: StartTracker) -> None:
     assert json.loads(result.stdout)["peers"] == [{"ip": "203.0.113.5", "peer id": None, "port": 17550}]
 
 
+@pytest.mark.clause("9.2.2")
 def test_the_announce_asks_what_torrust_asks(http_tracker: StartTracker) -> None:
     targets: list[str] = []
     run("announce", http_tracker(lambda target: targets.append(target) or b"d8:intervali9ee"), INFO_HASH)
@@ -57,6 +60,19 @@ def test_the_announce_asks_what_torrust_asks(http_tracker: StartTracker) -> None
     ]
 
 
+@pytest.mark.clause("9.2.1")
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [("", "/scrape"), ("/", "/scrape"), ("/tracker/", "/tracker/scrape"), ("/tracker", "/trackerscrape")],
+)
+def test_the_path_is_appended_to_the_url_as_it_is(http_tracker: StartTracker, path: str, asked: str) -> None:
+    targets: list[str] = []
+    url = http_tracker(lambda target: targets.append(target) or b"d5:filesdee")
+    run("scrape", url + path, INFO_HASH)
+    assert [target.partition("?")[0] for target in targets] == [asked]
+
+
+@pytest.mark.clause("9.2.9")
 def test_the_scrape_asks_for_all_info_hashes(http_tracker: StartTracker) -> None:
     targets: list[str] = []
     url = http_tracker(lambda target: targets.append(target) or b"d5:filesdee")
@@ -66,6 +82,7 @@ def test_the_scrape_asks_for_all_info_hashes(http_tracker: StartTracker) -> None
     ]
 
 
+@pytest.mark.clause("9.0.4", "9.2.7")
 @pytest.mark.parametrize("command", ["announce", "scrape"])
 def test_a_failure_exits_as_torrust_does_when_it_panics(http_tracker: StartTracker, command: str) -> None:
     result = run(command, http_tracker(lambda _: encode_failure("not listed\x1b")), INFO_HASH)
@@ -76,6 +93,7 @@ def test_a_failure_exits_as_torrust_does_when_it_panics(http_tracker: StartTrack
     assert expected in result.stderr
 
 
+@pytest.mark.clause("9.2.7")
 @pytest.mark.parametrize("command", ["announce", "scrape"])
 def test_a_body_of_something_else_exits_so_too(http_tracker: StartTracker, command: str) -> None:
     result = run(command, http_tracker(lambda _: b"<html>"), INFO_HASH)
@@ -83,6 +101,7 @@ def test_a_body_of_something_else_exits_so_too(http_tracker: StartTracker, comma
     assert f'response body should be a valid {command} response, got: "<html>"' in result.stderr
 
 
+@pytest.mark.clause("9.2.8")
 @pytest.mark.parametrize("status", [403, 500])
 def test_any_status_but_success_is_an_error(http_tracker: StartTracker, status: int) -> None:
     result = run("scrape", http_tracker(lambda _: b"d5:filesdee", status), INFO_HASH)
@@ -90,6 +109,7 @@ def test_any_status_but_success_is_an_error(http_tracker: StartTracker, status: 
     assert result.stderr.startswith(f'Error: Returned a non-success code: "{status} ')
 
 
+@pytest.mark.clause("9.2.8")
 @pytest.mark.parametrize("command", ["announce", "scrape"])
 def test_a_tracker_that_is_away_is_an_error(closed_port: int, command: str) -> None:
     result = run(command, f"http://127.0.0.1:{closed_port}", INFO_HASH)
@@ -112,12 +132,14 @@ def test_a_tracker_without_tls_is_an_error_at_https(http_tracker: StartTracker) 
     assert result.stderr.startswith("Error: Failed to get a response: ")
 
 
+@pytest.mark.clause("9.0.4", "9.2.5")
 def test_a_wrong_info_hash_of_an_announce_exits_as_a_panic() -> None:
     result = run("announce", "http://127.0.0.1:1", "abc")
     assert (result.exit_code, result.stdout) == (101, "")
     assert "Invalid infohash. Example infohash: " in result.stderr
 
 
+@pytest.mark.clause("9.2.6")
 def test_a_wrong_info_hash_of_a_scrape_is_an_error() -> None:
     result = run("scrape", "http://127.0.0.1:1", INFO_HASH, "abc")
     assert (result.exit_code, result.stdout) == (1, "")
@@ -133,6 +155,7 @@ def test_what_is_no_url_of_http_is_an_error(url: str) -> None:
     assert result.stderr.startswith("Error: failed to parse HTTP tracker base URL: ")
 
 
+@pytest.mark.clause("9.0.1")
 @pytest.mark.parametrize("arguments", [(), ("connect",), ("announce",), ("scrape", "http://127.0.0.1")])
 def test_any_other_arguments_print_the_usage(arguments: tuple[str, ...]) -> None:
     result = run(*arguments)
@@ -140,6 +163,9 @@ def test_any_other_arguments_print_the_usage(arguments: tuple[str, ...]) -> None
     assert "Usage:" in result.stderr
 
 
+@pytest.mark.clause("9.0.2")
 @pytest.mark.parametrize("option", ["-V", "--version"])
 def test_version_names_the_program(option: str) -> None:
-    assert run(option).stdout.startswith("http_tracker_client, version ")
+    result = run(option)
+    assert result.exit_code == 0
+    assert result.stdout.startswith("http_tracker_client, version ")

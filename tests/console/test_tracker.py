@@ -12,6 +12,7 @@ def runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CliRunner:
     return CliRunner(env={"TORRUST_TRACKER_CONFIG_TOML": None, "TORRUST_TRACKER_CONFIG_TOML_PATH": None})
 
 
+@pytest.mark.clause("1.1.3")
 def test_help_teaches_how_to_configure_it(runner: CliRunner) -> None:
     result = runner.invoke(main, ["--help"])
     assert result.exit_code == 0
@@ -19,17 +20,20 @@ def test_help_teaches_how_to_configure_it(runner: CliRunner) -> None:
     assert "--print-default-config" in result.output
 
 
+@pytest.mark.clause("1.1.3")
 def test_version_is_the_package_version(runner: CliRunner) -> None:
     result = runner.invoke(main, ["--version"])
     assert (result.exit_code, result.output.startswith("torrust-tracker, version ")) == (0, True)
 
 
+@pytest.mark.clause("1.1.3")
 def test_the_default_configuration_is_the_shipped_one(runner: CliRunner) -> None:
     result = runner.invoke(main, ["--print-default-config"])
     shipped = Path(__file__).parents[2] / "config/tracker.development.sqlite3.toml"
     assert (result.exit_code, result.output) == (0, shipped.read_text())
 
 
+@pytest.mark.clause("1.1.3")
 @pytest.mark.parametrize("argument", ["start", "--port=6969", "-x"])
 def test_any_other_argument_is_an_error(runner: CliRunner, argument: str) -> None:
     result = runner.invoke(main, [argument])
@@ -37,6 +41,7 @@ def test_any_other_argument_is_an_error(runner: CliRunner, argument: str) -> Non
     assert "Usage:" in result.output
 
 
+@pytest.mark.clause("1.2.4")
 def test_without_a_configuration_it_says_how_to_get_one(runner: CliRunner) -> None:
     result = runner.invoke(main, [])
     assert result.exit_code == 1

@@ -51,6 +51,7 @@ def swarm(*, ipv4: str = "", ipv6: str = "") -> Answer:
     )
 
 
+@pytest.mark.clause("9.1.9")
 def test_an_announce_is_printed_as_torrust_prints_it(udp_tracker: StartTracker) -> None:
     port = udp_tracker(swarm(ipv4="cb007105448ecb007105448f"))
     result = run("announce", f"udp://127.0.0.1:{port}", INFO_HASH)
@@ -69,6 +70,7 @@ def test_an_announce_is_printed_as_torrust_prints_it(udp_tracker: StartTracker) 
     assert (result.exit_code, result.stdout, result.stderr) == (0, expected, "")
 
 
+@pytest.mark.clause("9.1.11")
 def test_a_scrape_is_printed_as_torrust_prints_it(udp_tracker: StartTracker) -> None:
     counts = [SwarmCounts(seeders=4, completed=0, leechers=1)]
     answer = after_connect(lambda datagram: encode_scrape_response(transaction_id_of(datagram), counts))
@@ -88,6 +90,7 @@ def test_a_scrape_is_printed_as_torrust_prints_it(udp_tracker: StartTracker) -> 
     assert (result.exit_code, result.stdout, result.stderr) == (0, expected, "")
 
 
+@pytest.mark.clause("9.1.13")
 def test_over_ipv6_the_peers_are_of_ipv6(udp_tracker: StartTracker) -> None:
     port = udp_tracker(swarm(ipv6="20010db8000000000000000000000001" + "1ae1"), host="::1")
     result = run("announce", f"udp://[::1]:{port}", INFO_HASH)
@@ -100,6 +103,7 @@ def test_a_peer_that_is_cut_off_is_passed_over(udp_tracker: StartTracker) -> Non
     assert json.loads(result.stdout)["AnnounceIpv4"]["peers"] == ["203.0.113.5:17550"]
 
 
+@pytest.mark.clause("9.1.7", "9.1.8")
 def test_the_announce_is_of_a_seeder_that_starts(udp_tracker: StartTracker) -> None:
     asked: list[bytes] = []
     answer = after_connect(
@@ -113,6 +117,7 @@ def test_the_announce_is_of_a_seeder_that_starts(udp_tracker: StartTracker) -> N
     assert request.num_want == 1
 
 
+@pytest.mark.clause("9.1.6")
 def test_info_hashes_may_come_together_or_apart(udp_tracker: StartTracker) -> None:
     asked: list[bytes] = []
     answer = after_connect(
@@ -123,6 +128,7 @@ def test_info_hashes_may_come_together_or_apart(udp_tracker: StartTracker) -> No
     assert parse_scrape(asked[0]).info_hashes == [b"\1" * 20, b"\2" * 20, b"\3" * 20]
 
 
+@pytest.mark.clause("9.1.12")
 def test_a_refusal_of_the_tracker_is_an_answer(udp_tracker: StartTracker) -> None:
     answer = after_connect(
         lambda datagram: encode_error_response(transaction_id_of(datagram), "nicht für dich")
@@ -132,6 +138,7 @@ def test_a_refusal_of_the_tracker_is_an_answer(udp_tracker: StartTracker) -> Non
     assert (result.exit_code, json.loads(result.stdout)) == (0, expected)
 
 
+@pytest.mark.clause("9.1.12")
 def test_a_connect_response_to_an_announce_is_shown(udp_tracker: StartTracker) -> None:
     port = udp_tracker(lambda datagram: encode_connect_response(transaction_id_of(datagram), b"\xff" * 8))
     result = run("announce", f"127.0.0.1:{port}", INFO_HASH)
@@ -139,6 +146,7 @@ def test_a_connect_response_to_an_announce_is_shown(udp_tracker: StartTracker) -
     assert (result.exit_code, json.loads(result.stdout)) == (0, expected)
 
 
+@pytest.mark.clause("9.1.15")
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
@@ -164,6 +172,7 @@ def test_a_datagram_that_is_no_response_is_an_error(udp_tracker: StartTracker) -
     assert result.stderr.startswith("Error: Failed to receive a connect response, with error: too short")
 
 
+@pytest.mark.clause("9.1.14")
 def test_a_silent_tracker_is_a_time_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(udp_client, "PATIENCE", 0.05)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
@@ -183,6 +192,7 @@ def test_a_tracker_that_is_away_is_an_error() -> None:
     assert result.stderr.startswith("Error: Failed to receive a connect response, with error: ")
 
 
+@pytest.mark.clause("9.1.5")
 @pytest.mark.parametrize(
     "info_hash", ["abc", "", "0" * 39 + "g", "\N{ARABIC-INDIC DIGIT ZERO}" * 40, "0" * 41]
 )
@@ -196,6 +206,7 @@ def test_an_announce_takes_one_info_hash() -> None:
     assert run("announce", "127.0.0.1:1", f"{INFO_HASH} {INFO_HASH}").exit_code == 2
 
 
+@pytest.mark.clause("9.1.6")
 @pytest.mark.parametrize("count", [0, 75])
 def test_a_scrape_takes_from_1_to_74_info_hashes(count: int) -> None:
     result = run("scrape", "127.0.0.1:1", *[INFO_HASH] * count)
@@ -203,6 +214,7 @@ def test_a_scrape_takes_from_1_to_74_info_hashes(count: int) -> None:
     assert "Usage:" in result.stderr
 
 
+@pytest.mark.clause("9.1.3", "9.1.4")
 @pytest.mark.parametrize(
     ("text", "error"),
     [
@@ -225,6 +237,7 @@ def test_what_is_no_tracker_is_an_argument_error(text: str, error: str) -> None:
     assert str(raised.value).startswith(error)
 
 
+@pytest.mark.clause("9.1.1")
 @pytest.mark.parametrize(
     ("text", "host"),
     [
@@ -239,22 +252,26 @@ def test_a_tracker_is_an_address_or_a_url(text: str, host: str) -> None:
     assert resolve_tracker(text) == (host, 6969)
 
 
+@pytest.mark.clause("9.0.1", "9.1.3")
 def test_a_wrong_tracker_exits_with_2() -> None:
     result = run("scrape", "localhost:6969", INFO_HASH)
     assert (result.exit_code, result.stdout) == (2, "")
     assert "for '<TRACKER>': invalid host in URL: `localhost:6969`" in result.stderr
 
 
+@pytest.mark.clause("9.1.14")
 def test_an_address_that_cannot_be_asked_is_an_error() -> None:
     result = run("scrape", "255.255.255.255:6969", INFO_HASH)
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith("Error: Failed to Connect to: 255.255.255.255:6969, with error: ")
 
 
+@pytest.mark.clause("9.1.2")
 def test_a_name_is_looked_up() -> None:
     assert resolve_tracker("udp://localhost:6969").host in ("127.0.0.1", "::1")
 
 
+@pytest.mark.clause("9.0.1")
 @pytest.mark.parametrize("arguments", [(), ("connect",), ("announce",), ("--tracker=1",)])
 def test_any_other_arguments_print_the_usage(arguments: tuple[str, ...]) -> None:
     result = run(*arguments)
@@ -262,6 +279,7 @@ def test_any_other_arguments_print_the_usage(arguments: tuple[str, ...]) -> None
     assert "Usage:" in result.stderr
 
 
+@pytest.mark.clause("9.0.2")
 @pytest.mark.parametrize("option", ["-h", "--help"])
 def test_help_names_the_commands(option: str) -> None:
     result = run(option)
@@ -270,6 +288,9 @@ def test_help_names_the_commands(option: str) -> None:
     assert "scrape" in result.stdout
 
 
+@pytest.mark.clause("9.0.2")
 @pytest.mark.parametrize("option", ["-V", "--version"])
 def test_version_names_the_program(option: str) -> None:
-    assert run(option).stdout.startswith("udp_tracker_client, version ")
+    result = run(option)
+    assert result.exit_code == 0
+    assert result.stdout.startswith("udp_tracker_client, version ")
