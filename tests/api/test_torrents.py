@@ -199,7 +199,7 @@ async def test_a_page_given_twice_is_refused(api, name: str) -> None:
     answer = await api.get(f"/api/v1/torrents?{name}=1&{name}=1")
     assert (answer.status, answer.text) == (
         400,
-        f"Failed to deserialize query string: duplicate field `{name}`",
+        "Failed to deserialize query string: unsupported value",
     )
 
 

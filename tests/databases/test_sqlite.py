@@ -144,13 +144,42 @@ async def test_a_relative_path_is_taken_from_the_working_directory(
         assert (tmp_path / "sqlite3.db").is_file()
 
 
-@pytest.mark.parametrize("name", [":memory:", "file:x?mode=memory", "with space & ? % #.db", "ä.db"])
+@pytest.mark.parametrize("name", ["with space & ? % #.db", "ä.db", "memory", "file"])
 async def test_any_name_is_the_name_of_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     async with open_database("sqlite3", name):
         assert (tmp_path / name).is_file()
+
+
+@pytest.mark.parametrize(
+    ("uri", "name"), [("file:x.db", "x.db"), ("file:./x%20y.db", "x y.db"), ("file:{}/x.db", "x.db")]
+)
+async def test_a_uri_names_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uri: str, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    async with open_database("sqlite3", uri.format(f"//{tmp_path}")):
+        assert name in os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize("path", [":memory:", "file:x.db?mode=memory", "file::memory:?cache=shared"])
+async def test_a_database_in_memory_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DatabaseError, match="it would keep nothing; name a file"):
+        async with open_database("sqlite3", path):
+            pass
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("uri", ["file:x.db?mode=ro", "file://elsewhere/x.db"])
+async def test_a_uri_that_asks_for_more_is_refused(uri: str) -> None:
+    with pytest.raises(DatabaseError, match="a URI may only name a file of this host"):
+        async with open_database("sqlite3", uri):
+            pass
 
 
 async def test_a_new_file_cannot_be_written_by_everybody(database_path: Path) -> None:

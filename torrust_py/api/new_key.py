@@ -42,7 +42,7 @@ class NewKey(NamedTuple):
 
 
 def parse_new_key(body: bytes) -> NewKey:
-    """Both members must be there, others are skipped. Raises CallError."""
+    """Both members must be there, others are skipped, as is what follows the object. Raises CallError."""
     try:
         text = body.decode()
     except UnicodeDecodeError as error:
@@ -60,7 +60,6 @@ def parse_new_key(body: bytes) -> NewKey:
     for name in _MEMBERS:
         if name not in members:
             raise reader.data_error(f"missing field `{name}`")
-    reader.end()
     key, seconds_valid = members["key"], members["seconds_valid"]
     assert key is None or isinstance(key, str), "checked"
     assert seconds_valid is None or isinstance(seconds_valid, int), "checked"
@@ -102,10 +101,6 @@ class _Reader:
         self._peek()
         self._name = name
         return self._value()
-
-    def end(self) -> None:
-        if self._peek():
-            raise self._syntax_error("trailing characters")
 
     def check(self, value: object, *, expected: str) -> None:
         """Raises CallError if the value just read is neither null nor what is expected."""

@@ -67,7 +67,7 @@ def _number(query: list[tuple[str, str]], name: str, default: int) -> int:
     """A number of 32 bits; empty is absent. Raises BadRequest."""
     values = [value for key, value in query if key == name]
     if len(values) > 1:
-        raise BadRequest(f"Failed to deserialize query string: duplicate field `{name}`")
+        raise BadRequest("Failed to deserialize query string: unsupported value")
     if not values or not values[0]:
         return default
     try:

@@ -7,6 +7,7 @@ import logging
 import os.path
 import sqlite3
 from collections.abc import AsyncIterator
+from urllib.parse import unquote, urlsplit
 
 from sqlalchemy import URL, delete, event, false
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -25,6 +26,8 @@ _CONNECTIONS = 4
 _CONNECTION_TIMEOUT = 0.5
 """Seconds that a call waits for one of them."""
 
+_IN_MEMORY = "cannot open the database {}: it would keep nothing; name a file in core.database.path"
+
 _TRY_AGAIN = 0.05
 """Seconds."""
 
@@ -35,6 +38,7 @@ async def open_sqlite(path: str) -> AsyncIterator[AsyncEngine]:
 
     Raises DatabaseError, one line with the path and the remedy.
     """
+    path = _file_of(path)
     # Its debug lines show the values of statements, keys and secrets among them.
     logging.getLogger("aiosqlite").setLevel(logging.WARNING)
     engine = _engine(path)
@@ -43,6 +47,23 @@ async def open_sqlite(path: str) -> AsyncIterator[AsyncEngine]:
         yield engine
     finally:
         await engine.dispose()
+
+
+def _file_of(path: str) -> str:
+    """The file that `path` names, as it stands or as a URI (`file:tracker.db`, see sqlite.org/uri.html)."""
+    if path == ":memory:":
+        raise DatabaseError(_IN_MEMORY.format(path))
+    if not path.startswith("file:"):
+        return path
+    uri = urlsplit(path)
+    if "mode=memory" in uri.query or uri.path == ":memory:":
+        raise DatabaseError(_IN_MEMORY.format(path))
+    if uri.query or uri.netloc not in ("", "localhost"):
+        raise DatabaseError(
+            f"cannot open the database {path}: a URI may only name a file of this host, as in "
+            "file:tracker.db; change core.database.path"
+        )
+    return unquote(uri.path)
 
 
 def _engine(path: str) -> AsyncEngine:
