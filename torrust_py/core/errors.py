@@ -31,6 +31,11 @@ class KeyExpired(AuthenticationError):
         super().__init__("Key has expired")
 
 
+class BadConnectionId(TrackerError):
+    def __init__(self) -> None:
+        super().__init__("connection id could not be verified")
+
+
 class BadKey(ValueError):
     """A text that cannot be a key: its text says why."""
 

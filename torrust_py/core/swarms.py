@@ -165,7 +165,7 @@ class PortableSwarms:
         self._seeders = 0
         self._leechers = 0
         self._completed = 0
-        self._changed: dict[InfoHash, int] = {}
+        self._changed: set[InfoHash] = set()
         self._replaced_peers = 0
         self._evicted_torrents = 0
         self._unstored = 0
@@ -233,8 +233,8 @@ class PortableSwarms:
                 yield from half.steps()
 
     def take_completed(self) -> list[Completed]:
-        changed, self._changed = self._changed, {}
-        return [Completed(info_hash, completed) for info_hash, completed in changed.items()]
+        changed, self._changed = self._changed, set()
+        return [Completed(info_hash, self._swarms[info_hash].completed) for info_hash in changed]
 
     def restore(self, rows: Iterable[Completed], /) -> int:
         restored = 0
@@ -286,7 +286,7 @@ class PortableSwarms:
             swarm.completed += 1
             self._completed += 1
             if self._retention.keep_completed:
-                self._changed[swarm.info_hash] = swarm.completed
+                self._changed.add(swarm.info_hash)
         before = half.leechers
         position = half.update(position, peer, now_ms)
         if half.leechers != before:

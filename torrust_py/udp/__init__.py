@@ -2,9 +2,9 @@
 
 from torrust_py.udp.client import UdpClient, open_udp_client
 from torrust_py.udp.connection_ids import SECRET_SIZE, ConnectionIds, PortableConnectionIds
-from torrust_py.udp.handler import UdpHandler
+from torrust_py.udp.handler import UdpHandler, error_text
 from torrust_py.udp.packets import BadPacket
-from torrust_py.udp.server import UdpTracker
+from torrust_py.udp.server import UdpTracker, ask_for_destinations, is_wildcard
 
 __all__ = [
     "SECRET_SIZE",
@@ -14,5 +14,8 @@ __all__ = [
     "UdpClient",
     "UdpHandler",
     "UdpTracker",
+    "ask_for_destinations",
+    "error_text",
+    "is_wildcard",
     "open_udp_client",
 ]

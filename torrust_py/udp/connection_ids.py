@@ -10,17 +10,12 @@ import hmac
 from hashlib import blake2b
 from typing import Protocol
 
-from torrust_py.core.errors import TrackerError
+from torrust_py.core.errors import BadConnectionId
 from torrust_py.core.types import Address
 
 SLOT_MS = 5 * 60 * 1000
 SECRET_SIZE = 16
 CONNECTION_ID_SIZE = 8
-
-
-class BadConnectionId(TrackerError):
-    def __init__(self) -> None:
-        super().__init__("connection id could not be verified")
 
 
 class ConnectionIds(Protocol):

@@ -43,7 +43,7 @@ class UdpTracker:
         self._socket = listener
         self._handler = handler
         self._now_ms = now_ms
-        self._answer_one = self._answer_from_asked if _is_wildcard(listener) else self._answer
+        self._answer_one = self._answer_from_asked if is_wildcard(listener) else self._answer
         self.unsent = 0
         """Responses that the kernel did not take."""
 
@@ -55,7 +55,7 @@ class UdpTracker:
 
     async def __aenter__(self) -> Self:
         if self._answer_one == self._answer_from_asked:
-            _ask_for_destinations(self._socket)
+            ask_for_destinations(self._socket)
         asyncio.get_running_loop().add_reader(self._socket, self._on_readable)
         return self
 
@@ -99,7 +99,7 @@ class UdpTracker:
             _log.debug("failed to send to %s: %s", address[0], error)
 
 
-def _is_wildcard(listener: socket.socket) -> bool:
+def is_wildcard(listener: socket.socket) -> bool:
     return ip_address(listener.getsockname()[0]).is_unspecified
 
 
@@ -109,7 +109,8 @@ def _packed(family: int, host: str) -> Address:
     return unmapped(socket.inet_pton(socket.AF_INET6, host))
 
 
-def _ask_for_destinations(listener: socket.socket) -> None:
+def ask_for_destinations(listener: socket.socket) -> None:
+    """Let the kernel tell with each datagram to which address it was sent."""
     if listener.family == socket.AF_INET6:
         listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
     elif sys.platform == "linux":
