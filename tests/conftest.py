@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from tests.forms import FORMS
 from torrust_py.core.database import Completed, Database, PeerKey
 from torrust_py.core.errors import DatabaseError
 from torrust_py.core.types import InfoHash
@@ -129,3 +130,9 @@ def server_tls(certificate: tuple[Path, Path]) -> ssl.SSLContext:
 @pytest.fixture
 def client_tls(certificate: tuple[Path, Path]) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=certificate[0])
+
+
+@pytest.fixture(params=FORMS, scope="session")
+def form(request: pytest.FixtureRequest) -> str:
+    """Each form of the data plane in its turn."""
+    return str(request.param)

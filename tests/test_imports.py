@@ -1,6 +1,7 @@
 """Which room may import which: the table of docs/architecture.md."""
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,8 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "core": (set(), set()),
     "udp": ({"core"}, set()),
     "http": ({"core"}, {"bencodepy", "httptools"}),
+    "native": ({"core"}, {"cpython", "libc"}),
+    "data_planes": ({"core", "listeners", "logs", "memory", "native", "udp"}, set()),
     "api": ({"core", "web"}, {"aiohttp", "multidict", "yarl"}),
     "databases": ({"core"}, {"sqlalchemy", "aiosqlite"}),
     "config": (set(), {"pydantic", "pydantic_core", "tomlkit"}),
@@ -27,12 +30,12 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "memory": (set(), set()),
     "app": (
         {
-            "api", "clock", "config", "core", "databases", "health", "http", "jobs", "listeners", "logs",
-            "memory", "services", "signals", "udp", "web",
+            "api", "clock", "config", "core", "data_planes", "databases", "health", "http", "jobs",
+            "listeners", "logs", "memory", "services", "signals", "udp", "web",
         },
         {"aiohttp"},
     ),
-    "services": ({"config", "health", "http", "listeners", "logs", "udp", "web"}, {"aiohttp"}),
+    "services": ({"config", "data_planes", "health", "http", "listeners", "logs", "udp", "web"}, {"aiohttp"}),
     "signals": (set(), set()),
     "console": ({"app", "config", "core", "listeners", "logs", "udp", "http"}, {"click", "rich", "uvloop"}),
     "__main__": ({"console"}, set()),
@@ -48,11 +51,17 @@ CODECS = {
 }
 
 
+CYTHON = re.compile(r"^\s*(?:from\s+([\w.]+)\s+c?import|c?import\s+([\w.]+))", re.MULTILINE)
+
+
 def modules() -> list[Path]:
-    return sorted(PACKAGE.rglob("*.py"))
+    return sorted(path for path in PACKAGE.rglob("*.p*") if path.suffix in (".py", ".pyi", ".pyx", ".pxd"))
 
 
 def imports(path: Path) -> Iterator[str]:
+    if path.suffix in (".pyx", ".pxd"):
+        yield from (module or other for module, other in CYTHON.findall(path.read_text()))
+        return
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -65,7 +74,7 @@ def imports(path: Path) -> Iterator[str]:
 
 
 def room(path: Path) -> str:
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    return path.relative_to(PACKAGE).parts[0].split(".")[0]
 
 
 def foreign(names: Iterator[str]) -> Iterator[str]:
@@ -99,3 +108,8 @@ def test_the_check_sees_a_forbidden_import(tmp_path: Path) -> None:
     module = tmp_path / "module.py"
     module.write_text("import json\nfrom torrust_py import app\nimport sqlalchemy.orm\n")
     assert list(foreign(imports(module))) == ["torrust_py.app", "sqlalchemy.orm"]
+    source = tmp_path / "module.pyx"
+    source.write_text(
+        "import os\nfrom libc.errno cimport errno\nfrom torrust_py.udp import UdpHandler\ncimport numpy\n"
+    )
+    assert list(foreign(imports(source))) == ["libc.errno", "torrust_py.udp", "numpy"]

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from torrust_py.memory import available_memory, what_fits
+from torrust_py.memory import Cost, available_memory, what_fits
 
 GIB = 1024**3
 
@@ -52,11 +52,11 @@ def test_a_system_without_proc_has_its_physical_memory(tmp_path: Path) -> None:
 
 
 def test_torrents_and_peers_together_fit_into_half() -> None:
-    torrents, peers = what_fits(8 * GIB)
+    torrents, peers = what_fits(8 * GIB, Cost(peer=230, torrent=750))
     assert torrents * 750 + peers * 230 <= 4 * GIB
     assert torrents > 1_000_000
     assert peers > 4_000_000
 
 
 def test_a_tracker_without_memory_still_remembers_something() -> None:
-    assert what_fits(0) == (1, 1)
+    assert what_fits(0, Cost(peer=230, torrent=750)) == (1, 1)

@@ -20,15 +20,15 @@ from torrust_py.core.completed import CompletedCounters
 from torrust_py.core.database import Database
 from torrust_py.core.errors import DatabaseError
 from torrust_py.core.keys import Keys
-from torrust_py.core.statistics import PortableStatistics, Statistics
 from torrust_py.core.swarms import Limits, PortableSwarms, Retention
 from torrust_py.core.tracker import Rules, Tracker
 from torrust_py.core.types import packed_address
-from torrust_py.core.whitelist import ListedTorrents, PortableWhitelist
+from torrust_py.core.whitelist import ListedTorrents
+from torrust_py.data_planes import DataPlane, UdpService, choose_data_plane
 from torrust_py.databases import open_database
 from torrust_py.http import Connections, HttpHandler
 from torrust_py.listeners import StartError
-from torrust_py.memory import available_memory, what_fits
+from torrust_py.memory import Cost, available_memory, what_fits
 from torrust_py.services import (
     Services,
     WebAddress,
@@ -40,7 +40,7 @@ from torrust_py.services import (
     start_udp_trackers,
 )
 from torrust_py.signals import StopSignals
-from torrust_py.udp import SECRET_SIZE, PortableConnectionIds, UdpHandler, UdpTracker
+from torrust_py.udp import SECRET_SIZE
 
 if TYPE_CHECKING:  # see services.py
     from aiohttp import web
@@ -69,7 +69,7 @@ async def run(config: Config, *, data_plane: str | None) -> None:
 
 async def _run(config: Config, data_plane: str | None, signals: StopSignals) -> None:
     clock = Clock(max_peer_timeout=config.core.tracker_policy.max_peer_timeout)
-    _choose_data_plane(data_plane)
+    form = choose_data_plane(data_plane)
     async with AsyncExitStack() as stack:
         database_config = config.core.database
         database = await stack.enter_async_context(
@@ -78,7 +78,8 @@ async def _run(config: Config, data_plane: str | None, signals: StopSignals) -> 
         _app_log.info("Configuration:\n%s", config.masked_json())
         if not (config.udp_trackers or config.http_trackers or config.http_api):
             _app_log.warning("No services enabled in configuration")
-        core = await _load_core(config, database)
+        plane = form(_limits(config, form.cost), _retention(config))
+        core = await _load_core(config, database, plane)
         stack.push_async_callback(_save_for_the_last_time, core.completed)
         services = await stack.enter_async_context(Services())
         udp_trackers = await _start_udp_trackers(config, core, services, clock, database)
@@ -115,31 +116,28 @@ class _Core(NamedTuple):
     """The parts of the core, for those who build services over it."""
 
     tracker: Tracker
-    swarms: PortableSwarms
-    statistics: Statistics
+    plane: DataPlane
     keys: Keys
     listed: ListedTorrents
     completed: CompletedCounters
 
 
-async def _load_core(config: Config, database: Database) -> _Core:
+async def _load_core(config: Config, database: Database, plane: DataPlane) -> _Core:
     """What the database keeps is in memory when this returns. Raises DatabaseError."""
     core = config.core
-    swarms = PortableSwarms(limits=_limits(config), retention=_retention(config))
-    whitelist = PortableWhitelist()
     keys = Keys(
         database, check_expiration=core.private_mode is None or core.private_mode.check_keys_expiration
     )
-    listed = ListedTorrents(database, whitelist)
-    completed = CompletedCounters(database, swarms)
+    listed = ListedTorrents(database, plane.whitelist)
+    completed = CompletedCounters(database, plane.swarms)
     if core.private:
         await _loaded("keys", keys.load())
     if core.listed:
         await _loaded("whitelist", listed.load())
     if core.tracker_policy.persistent_torrent_completed_stat:
         await _loaded("completed counters", _load_completed(completed))
-    tracker = Tracker(_rules(config), swarms=swarms, whitelist=whitelist, keys=keys)
-    return _Core(tracker, swarms, PortableStatistics(), keys, listed, completed)
+    tracker = Tracker(_rules(config), swarms=plane.swarms, whitelist=plane.whitelist, keys=keys)
+    return _Core(tracker, plane, keys, listed, completed)
 
 
 async def _loaded(what: str, load: Awaitable[None]) -> None:
@@ -186,10 +184,10 @@ def _retention(config: Config) -> Retention:
     )
 
 
-def _limits(config: Config) -> Limits:
+def _limits(config: Config, cost: Cost) -> Limits:
     """The configured limits; in place of absent ones, what fits in half of the memory."""
     configured = config.core.limits
-    torrents, peers = what_fits(available_memory())
+    torrents, peers = what_fits(available_memory(), cost)
     limits = Limits(
         max_torrents=torrents if configured.max_torrents is None else configured.max_torrents,
         max_peers=peers if configured.max_peers is None else configured.max_peers,
@@ -229,7 +227,7 @@ async def _secret(database: Database) -> bytes:
 
 async def _start_udp_trackers(
     config: Config, core: _Core, services: Services, clock: Clock, database: Database
-) -> list[UdpTracker]:
+) -> list[UdpService]:
     if not config.udp_trackers:
         _app_log.info("No UDP blocks in configuration")
         return []
@@ -241,9 +239,10 @@ async def _start_udp_trackers(
                 tracker.bind_address,
             )
         return []
-    connection_ids = PortableConnectionIds(await _secret(database), unix_offset_ms=clock.unix_offset_ms)
-    handler = UdpHandler(core.tracker, connection_ids, core.statistics)
-    return await start_udp_trackers(config.udp_trackers, handler, services, now_ms=clock.now_ms)
+    open_tracker = core.plane.udp(
+        core.tracker, await _secret(database), unix_offset_ms=clock.unix_offset_ms, now_ms=clock.now_ms
+    )
+    return await start_udp_trackers(config.udp_trackers, open_tracker, services)
 
 
 async def _start_http_trackers(
@@ -252,7 +251,9 @@ async def _start_http_trackers(
     if not config.http_trackers:
         _app_log.info("No HTTP blocks in configuration")
         return []
-    handler = HttpHandler(core.tracker, core.statistics, on_reverse_proxy=config.core.net.on_reverse_proxy)
+    handler = HttpHandler(
+        core.tracker, core.plane.statistics, on_reverse_proxy=config.core.net.on_reverse_proxy
+    )
     return await start_http_trackers(
         config.http_trackers, handler, connections, services, now_ms=clock.now_ms
     )
@@ -267,8 +268,8 @@ async def _start_api(config: Config, core: _Core, services: Services, clock: Clo
         from torrust_py.api import api_application  # late, see services.py
 
         return api_application(
-            swarms=core.swarms,
-            statistics=core.statistics,
+            swarms=core.plane.swarms,
+            statistics=core.plane.statistics,
             usage_statistics=config.core.tracker_usage_statistics,
             keys=core.keys,
             listed=core.listed,
@@ -287,31 +288,16 @@ def _jobs(
     config: Config,
     core: _Core,
     clock: Clock,
-    udp_trackers: Sequence[UdpTracker],
+    udp_trackers: Sequence[UdpService],
     connections: Connections,
 ) -> Iterator[Coroutine[None, None, None]]:
     interval = config.core.inactive_peer_cleanup_interval
     if interval > 0:
-        yield jobs.remove_inactive_peers(core.swarms, clock.now_ms, interval=interval)
+        yield jobs.remove_inactive_peers(core.plane.swarms, clock.now_ms, interval=interval)
     if config.core.tracker_policy.persistent_torrent_completed_stat:
         yield jobs.save_completed(core.completed)
-    yield jobs.spare_collections(lambda: core.swarms.made)
+    if isinstance(swarms := core.plane.swarms, PortableSwarms):
+        yield jobs.spare_collections(lambda: swarms.made)
     yield jobs.report_refusals(
-        partial(jobs.noteworthy, core.statistics, core.swarms, udp_trackers, connections)
+        partial(jobs.noteworthy, core.plane.statistics, core.plane.swarms, udp_trackers, connections)
     )
-
-
-# --- the form of the data plane
-
-
-def _choose_data_plane(asked: str | None) -> None:
-    """Log the form that runs. Raises StartError if the one that was asked for cannot be had."""
-    if asked not in (None, "", "portable", "native"):
-        raise StartError(f"TORRUST_TRACKER_DATA_PLANE is {asked!r}: it may be portable or native")
-    if asked == "native":
-        raise StartError(
-            "TORRUST_TRACKER_DATA_PLANE is native, but this installation has no compiled data plane; "
-            "leave the variable unset, or set it to portable"
-        )
-    reason = "as TORRUST_TRACKER_DATA_PLANE asks" if asked else "there is no compiled one"
-    _app_log.info("Data plane: portable (%s)", reason)

@@ -138,7 +138,8 @@ class Room(Protocol):
 class Sender(Protocol):
     """A server that counts the responses that the kernel did not take."""
 
-    unsent: int
+    @property
+    def unsent(self) -> int: ...
 
 
 def noteworthy(

@@ -2,12 +2,16 @@
 
 import os
 from pathlib import Path
+from typing import NamedTuple
 
-BYTES_PER_PEER = 230
-"""What a peer costs the portable store, at most: 56 bytes of its own (IPv6: 68), its index, slack."""
 
-BYTES_PER_TORRENT = 750
-"""What a torrent of one peer costs there."""
+class Cost(NamedTuple):
+    """Bytes that a swarm store takes, at most."""
+
+    peer: int
+    """Of a peer in a swarm of many: 56 bytes of its own (IPv6: 68), its place in a table, slack."""
+    torrent: int
+    """Of a torrent with one peer."""
 
 
 def available_memory(root: Path = Path("/")) -> int:
@@ -18,10 +22,10 @@ def available_memory(root: Path = Path("/")) -> int:
     return max(0, min([_available_on_machine(root), *_available_in_container(root)]))
 
 
-def what_fits(available: int) -> tuple[int, int]:
+def what_fits(available: int, cost: Cost) -> tuple[int, int]:
     """Torrents and peers that fit together into half of the memory."""
     share = available // 4
-    return max(1, share // BYTES_PER_TORRENT), max(1, share // BYTES_PER_PEER)
+    return max(1, share // cost.torrent), max(1, share // cost.peer)
 
 
 def _available_on_machine(root: Path) -> int:

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from torrust_py.config import BindAddress, HealthCheckApi, HttpApi, HttpListener, TlsConfig, UdpListener
+from torrust_py.data_planes import OpenUdpTracker, UdpService
 from torrust_py.http import Connections, HttpHandler, HttpTracker
 from torrust_py.listeners import (
     Listener,
@@ -26,7 +27,7 @@ from torrust_py.listeners import (
     raise_file_limit,
 )
 from torrust_py.logs import API, HEALTH_CHECK_API, HTTP_TRACKER, UDP_TRACKER
-from torrust_py.udp import BadPacket, UdpHandler, UdpTracker, open_udp_client
+from torrust_py.udp import BadPacket, open_udp_client
 
 if TYPE_CHECKING:  # see above
     from aiohttp import web
@@ -85,15 +86,15 @@ class WebAddress(NamedTuple):
 
 
 async def start_udp_trackers(
-    trackers: Sequence[UdpListener], handler: UdpHandler, services: Services, *, now_ms: NowMs
-) -> list[UdpTracker]:
+    trackers: Sequence[UdpListener], open_tracker: OpenUdpTracker, services: Services
+) -> list[UdpService]:
     log = logging.getLogger(UDP_TRACKER)
     listeners = [Listener(*tracker.bind_address) for tracker in trackers]
     started = []
     for listener in listeners:
         log.info("Starting on: %s", listener)
         bound = open_udp_socket(listener, dual_stack=is_dual_stack(listener, listeners), log=log)
-        service = UdpTracker(bound, handler, now_ms=now_ms)
+        service = open_tracker(bound)
         address = Listener(*service.address)
         await services.start(service, halting=f"Halting UDP Service Bound to Socket: {address}")
         log.info("Started on: udp://%s", address)
@@ -158,7 +159,7 @@ async def start_health_check_api(
     api: HealthCheckApi,
     services: Services,
     *,
-    udp_trackers: Sequence[UdpTracker],
+    udp_trackers: Sequence[UdpService],
     http_trackers: Sequence[WebAddress],
     apis: Sequence[WebAddress],
 ) -> None:
@@ -176,7 +177,7 @@ async def start_health_check_api(
             raise HealthError("Timed Out") from error
         return "Connected"
 
-    def of_udp(tracker: UdpTracker) -> ServiceCheck:
+    def of_udp(tracker: UdpService) -> ServiceCheck:
         address = Listener(*tracker.address)
         info = f"checking the udp tracker health check at: {address}"
         return ServiceCheck(str(address), info, partial(connect_over_udp, address))

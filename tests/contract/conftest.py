@@ -162,7 +162,11 @@ class Daemon:
 
     def __init__(self, config: str, directory: Path, environment: dict[str, str | None]) -> None:
         self.database = directory / "sqlite3.db"
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("TORRUST")}
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("TORRUST") or name == "TORRUST_TRACKER_DATA_PLANE"
+        }
         variables = {**inherited, "TORRUST_TRACKER_CONFIG_TOML": config, **environment}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "torrust_py"],

@@ -1,6 +1,7 @@
 """The start: what is printed, and what a start that fails says."""
 
 import json
+import os
 import re
 import socket
 import sqlite3
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests import forms
 
 pytestmark = pytest.mark.slow
 
@@ -137,7 +140,7 @@ def test_services_are_announced_as_other_programs_read_it(public: Any) -> None:
         r"INFO API: Started on http://127\.0\.0\.1:[1-9]\d*$",
         r"INFO HEALTH CHECK API: Starting on: http://127\.0\.0\.1:0$",
         r"INFO HEALTH CHECK API: Started on: http://127\.0\.0\.1:[1-9]\d*$",
-        r"INFO torrust_tracker::bootstrap::app: Data plane: portable \(.+\)$",
+        r"INFO torrust_tracker::bootstrap::app: Data plane: (native|portable \(.+\))$",
     ):
         assert re.search(pattern, lines, re.MULTILINE), pattern
 
@@ -457,8 +460,49 @@ def test_a_driver_that_is_not_there_ends_the_start_without_the_password(
     assert "hunter2" not in line + "\n".join(daemon.lines)
 
 
-def test_the_native_form_is_an_error_where_it_does_not_exist(launch: Start) -> None:
-    assert "TORRUST_TRACKER_DATA_PLANE" in failure(launch(TORRUST_TRACKER_DATA_PLANE="native"))
+@pytest.fixture
+def not_built(tmp_path: Path) -> str:
+    """The PYTHONPATH of an installation whose native form was not built."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\n"
+        "class NotBuilt:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.startswith('torrust_py.native.'):\n"
+        "            raise ModuleNotFoundError(f'No module named {name!r}')\n"
+        "sys.meta_path.insert(0, NotBuilt())\n"
+    )
+    return os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
+
+
+def test_the_native_form_is_an_error_where_it_was_not_built(launch: Start, not_built: str) -> None:
+    line = failure(launch(TORRUST_TRACKER_DATA_PLANE="native", PYTHONPATH=not_built))
+    assert "TORRUST_TRACKER_DATA_PLANE is native" in line
+    assert "no compiled data plane" in line
+
+
+def test_the_portable_form_runs_where_the_native_one_was_not_built(start: Start, not_built: str) -> None:
+    daemon = start(TORRUST_TRACKER_DATA_PLANE=None, PYTHONPATH=not_built)
+    daemon.wait_for_line(r"Data plane: portable \(this installation has no compiled data plane: .+\)$")
+
+
+def test_the_native_form_runs_where_it_was_built(start: Start) -> None:
+    forms.native("udp")
+    start(TORRUST_TRACKER_DATA_PLANE=None).wait_for_line(r"Data plane: native$")
+
+
+def test_an_unknown_form_is_refused(launch: Start) -> None:
+    assert "TORRUST_TRACKER_DATA_PLANE is 'fast'" in failure(launch(TORRUST_TRACKER_DATA_PLANE="fast"))
+
+
+@pytest.mark.parametrize("form", ["portable", "native"])
+def test_requests_are_logged_at_debug_in_either_form(start: Start, configure: Configure, form: str) -> None:
+    if form == "native":
+        forms.native("udp")
+    config = configure().replace('threshold = "info"', 'threshold = "debug"')
+    daemon = start(config, TORRUST_TRACKER_DATA_PLANE=form)
+    with daemon.conversation() as client:
+        assert len(client.connection_id) == 8
+    daemon.wait_for_line(r"DEBUG UDP TRACKER: CONNECT from 127\.0\.0\.1")
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests import forms
 from torrust_py.core.swarms import Swarms
 from torrust_py.core.types import (
     Address,
@@ -59,6 +60,11 @@ def _members(swarms: Swarms, info_hash: InfoHash = INFO_HASH) -> dict[Endpoint, 
     by_endpoint = {remembered.peer.endpoint: remembered for remembered in peers}
     assert len(by_endpoint) == len(peers), "an endpoint is remembered once"
     return by_endpoint
+
+
+@pytest.fixture
+def make_swarms(form: str) -> Callable[..., Swarms]:
+    return forms.make_swarms(form)
 
 
 @pytest.fixture(scope="session")

@@ -1,17 +1,18 @@
 import pytest
 
-from torrust_py.core.statistics import Door, DoorCounts, Outcome, PortableStatistics
+from tests.forms import make_statistics
+from torrust_py.core.statistics import Door, DoorCounts, Outcome
 
 
-def test_nothing_is_counted_at_first() -> None:
-    statistics = PortableStatistics()
+def test_nothing_is_counted_at_first(form: str) -> None:
+    statistics = make_statistics(form)
     assert [statistics.door(door) for door in Door] == [DoorCounts(0, 0, 0, 0, 0, 0, 0)] * len(Door)
 
 
 @pytest.mark.parametrize("door", Door)
 @pytest.mark.parametrize("outcome", Outcome)
-def test_one_counter_of_one_door_moves(door: Door, outcome: Outcome) -> None:
-    statistics = PortableStatistics()
+def test_one_counter_of_one_door_moves(form: str, door: Door, outcome: Outcome) -> None:
+    statistics = make_statistics(form)
     statistics.count(door, outcome)
     statistics.count(door, outcome)
     expected = {each: DoorCounts._make([2 * (each is door and what is outcome) for what in Outcome])
@@ -19,8 +20,8 @@ def test_one_counter_of_one_door_moves(door: Door, outcome: Outcome) -> None:
     assert {each: statistics.door(each) for each in Door} == expected
 
 
-def test_the_counts_of_a_door_are_named_as_its_outcomes() -> None:
-    statistics = PortableStatistics()
+def test_the_counts_of_a_door_are_named_as_its_outcomes(form: str) -> None:
+    statistics = make_statistics(form)
     for times, outcome in enumerate(Outcome, start=1):
         for _ in range(times):
             statistics.count(Door.UDP6, outcome)

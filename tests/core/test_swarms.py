@@ -11,9 +11,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from tests import forms
 from torrust_py.core import swarms as swarms_module
 from torrust_py.core.database import Completed
-from torrust_py.core.swarms import Limits, PortableSwarms, Pressure, Retention, Totals
+from torrust_py.core.swarms import Limits, PortableSwarms, Pressure, Retention, Swarms, Totals
 from torrust_py.core.types import (
     LEFT_UNKNOWN,
     NO_SWARM,
@@ -42,6 +43,7 @@ STARTED, STOPPED, COMPLETED, NONE = (
 )
 
 MakePeer = Callable[..., Peer]
+MakeSwarms = Callable[..., Swarms]
 Announce = Callable[..., SwarmView]
 Members = Callable[..., dict[Endpoint, SwarmPeer]]
 
@@ -55,12 +57,12 @@ def chosen(view: SwarmView) -> list[Endpoint]:
     return split(view.peers_ipv4, 6) + split(view.peers_ipv6, 18)
 
 
-def finish_pass(swarms: PortableSwarms, now_ms: int, *, work: int = 1000) -> None:
+def finish_pass(swarms: Swarms, now_ms: int, *, work: int = 1000) -> None:
     while not swarms.expire(now_ms, work=work):
         pass
 
 
-def expire_all(swarms: PortableSwarms, now_ms: int) -> None:
+def expire_all(swarms: Swarms, now_ms: int) -> None:
     """End the pass that may be under way, and make another without a break."""
     finish_pass(swarms, now_ms)
     finish_pass(swarms, now_ms)
@@ -69,12 +71,16 @@ def expire_all(swarms: PortableSwarms, now_ms: int) -> None:
 # --- one announce
 
 
-def test_the_first_peer_is_told_of_itself_and_of_nobody(make_peer: MakePeer, announce: Announce) -> None:
-    assert announce(PortableSwarms(), make_peer(1, left=0)) == SwarmView(1, 0, b"", b"")
+def test_the_first_peer_is_told_of_itself_and_of_nobody(
+    make_swarms: MakeSwarms, make_peer: MakePeer, announce: Announce
+) -> None:
+    assert announce(make_swarms(), make_peer(1, left=0)) == SwarmView(1, 0, b"", b"")
 
 
-def test_a_peer_is_told_of_the_others(make_peer: MakePeer, announce: Announce) -> None:
-    swarms = PortableSwarms()
+def test_a_peer_is_told_of_the_others(
+    make_swarms: MakeSwarms, make_peer: MakePeer, announce: Announce
+) -> None:
+    swarms = make_swarms()
     announce(swarms, make_peer(1))
     announce(swarms, make_peer(2, left=0))
     announce(swarms, make_peer(3, ipv6=True))
@@ -87,8 +93,10 @@ def test_a_peer_is_told_of_the_others(make_peer: MakePeer, announce: Announce) -
     }
 
 
-def test_if_all_fit_all_are_handed_out_as_they_stand(make_peer: MakePeer, announce: Announce) -> None:
-    swarms = PortableSwarms()
+def test_if_all_fit_all_are_handed_out_as_they_stand(
+    make_swarms: MakeSwarms, make_peer: MakePeer, announce: Announce
+) -> None:
+    swarms = make_swarms()
     for number in range(20):
         announce(swarms, make_peer(number, left=int(number < 10)))
     expected = [make_peer(number).endpoint for number in range(20)]
@@ -100,9 +108,9 @@ def test_if_all_fit_all_are_handed_out_as_they_stand(make_peer: MakePeer, announ
 
 @pytest.mark.clause("5.1.2", "5.2.7")
 def test_a_swarm_remembers_what_a_peer_announced_last(
-    make_peer: MakePeer, announce: Announce, members: Members
+    make_swarms: MakeSwarms, make_peer: MakePeer, announce: Announce, members: Members
 ) -> None:
-    swarms = PortableSwarms()
+    swarms = make_swarms()
     announce(swarms, make_peer(1, event=STARTED), now_ms=1_000)
     last = make_peer(1, left=2**63 - 1)._replace(
         peer_id=PeerId(b"x" * 20), uploaded=-(2**63), event=COMPLETED
@@ -114,9 +122,9 @@ def test_a_swarm_remembers_what_a_peer_announced_last(
 @pytest.mark.parametrize("count", [1, 24, 25, 300])
 @pytest.mark.parametrize("ipv6", [False, True])
 def test_a_swarm_of_any_size_remembers_all_its_peers(
-    make_peer: MakePeer, announce: Announce, members: Members, count: int, ipv6: bool
+    make_swarms: MakeSwarms, make_peer: MakePeer, announce: Announce, members: Members, count: int, ipv6: bool
 ) -> None:
-    swarms = PortableSwarms()
+    swarms = make_swarms()
     peers = [make_peer(number, ipv6=ipv6, left=number % 2) for number in range(count)]
     for peer in peers:
         announce(swarms, peer)
@@ -128,10 +136,10 @@ def test_a_swarm_of_any_size_remembers_all_its_peers(
 
 @pytest.mark.parametrize("size", [6, 18])
 def test_an_endpoint_that_lies_across_two_others_is_not_there(
-    make_peer: MakePeer, announce: Announce, members: Members, size: int
+    make_swarms: MakeSwarms, make_peer: MakePeer, announce: Announce, members: Members, size: int
 ) -> None:
     """Endpoints are searched as bytes, where 1111 1111 and 1122 hold a 1111 in between as well."""
-    swarms = PortableSwarms()
+    swarms = make_swarms()
     for one in (b"\1" * size, b"\1" + b"\2" * (size - 1)):
         announce(swarms, make_peer(1)._replace(endpoint=Endpoint(one)))
     across = Endpoint(b"\2" * (size - 1) + b"\1")
@@ -141,42 +149,44 @@ def test_an_endpoint_that_lies_across_two_others_is_not_there(
 
 
 def test_a_peer_without_a_port_is_answered_but_not_kept(
-    make_peer: MakePeer, announce: Announce, members: Members
+    make_swarms: MakeSwarms, make_peer: MakePeer, announce: Announce, members: Members
 ) -> None:
-    swarms = PortableSwarms()
+    swarms = make_swarms()
     announce(swarms, make_peer(1))
     view = announce(swarms, make_peer(2, port=0))
     assert (view, len(members(swarms))) == (SwarmView(0, 1, make_peer(1).endpoint, b""), 1)
 
 
-def test_a_peer_without_a_port_makes_no_torrent(make_peer: MakePeer, announce: Announce) -> None:
-    swarms = PortableSwarms()
+def test_a_peer_without_a_port_makes_no_torrent(
+    make_swarms: MakeSwarms, make_peer: MakePeer, announce: Announce
+) -> None:
+    swarms = make_swarms()
     assert (announce(swarms, make_peer(1, port=0)), INFO_HASH in swarms) == (NOBODY, False)
 
 
 @pytest.mark.parametrize("port", [1, 256, 65280, 65535])
 def test_every_other_port_is_kept(
-    make_peer: MakePeer, announce: Announce, members: Members, port: int
+    make_swarms: MakeSwarms, make_peer: MakePeer, announce: Announce, members: Members, port: int
 ) -> None:
-    swarms = PortableSwarms()
+    swarms = make_swarms()
     announce(swarms, make_peer(1, port=port))
     assert set(members(swarms)) == {make_peer(1, port=port).endpoint}
 
 
 @pytest.mark.clause("5.2.8")
 def test_a_peer_that_does_not_know_what_is_left_is_a_leecher(
-    make_peer: MakePeer, announce: Announce, members: Members
+    make_swarms: MakeSwarms, make_peer: MakePeer, announce: Announce, members: Members
 ) -> None:
-    swarms = PortableSwarms()
+    swarms = make_swarms()
     view = announce(swarms, make_peer(1, left=LEFT_UNKNOWN))
     [remembered] = members(swarms).values()
     assert (view.seeders, view.leechers, remembered.peer.left) == (0, 1, LEFT_UNKNOWN)
 
 
 def test_a_stopped_peer_leaves_the_swarm_and_gets_nobody(
-    make_peer: MakePeer, announce: Announce, members: Members
+    make_swarms: MakeSwarms, make_peer: MakePeer, announce: Announce, members: Members
 ) -> None:
-    swarms = PortableSwarms()
+    swarms = make_swarms()
     announce(swarms, make_peer(1))
     announce(swarms, make_peer(2, left=0))
     view = announce(swarms, make_peer(1, event=STOPPED))
@@ -184,16 +194,18 @@ def test_a_stopped_peer_leaves_the_swarm_and_gets_nobody(
 
 
 @pytest.mark.clause("5.2.2")
-def test_a_stop_of_a_peer_that_is_not_there_changes_nothing(make_peer: MakePeer, announce: Announce) -> None:
-    swarms = PortableSwarms()
+def test_a_stop_of_a_peer_that_is_not_there_changes_nothing(
+    make_swarms: MakeSwarms, make_peer: MakePeer, announce: Announce
+) -> None:
+    swarms = make_swarms()
     announce(swarms, make_peer(1))
     for stranger in (make_peer(2, event=STOPPED), make_peer(1, ipv6=True, event=STOPPED)):
         assert announce(swarms, stranger) == SwarmView(0, 1, b"", b"")
 
 
 @pytest.mark.clause("5.2.1")
-def test_a_stop_makes_no_torrent(make_peer: MakePeer, announce: Announce) -> None:
-    swarms = PortableSwarms()
+def test_a_stop_makes_no_torrent(make_swarms: MakeSwarms, make_peer: MakePeer, announce: Announce) -> None:
+    swarms = make_swarms()
     assert (announce(swarms, make_peer(1, event=STOPPED)), INFO_HASH in swarms) == (NOBODY, False)
 
 
@@ -212,9 +224,13 @@ def test_a_stop_makes_no_torrent(make_peer: MakePeer, announce: Announce) -> Non
     ],
 )
 def test_a_torrent_is_finished_when_a_peer_that_is_known_first_says_so(
-    make_peer: MakePeer, announce: Announce, events: list[AnnounceEvent], completed: int
+    make_swarms: MakeSwarms,
+    make_peer: MakePeer,
+    announce: Announce,
+    events: list[AnnounceEvent],
+    completed: int,
 ) -> None:
-    swarms = PortableSwarms()
+    swarms = make_swarms()
     for event in events:
         announce(swarms, make_peer(1, left=0, event=event))
     assert (swarms.scrape(INFO_HASH).completed, swarms.totals().completed) == (completed, completed)
@@ -222,9 +238,9 @@ def test_a_torrent_is_finished_when_a_peer_that_is_known_first_says_so(
 
 @pytest.mark.clause("5.1.3", "5.2.10")
 def test_a_peer_is_known_by_its_endpoint_whatever_its_id(
-    make_peer: MakePeer, announce: Announce, members: Members
+    make_swarms: MakeSwarms, make_peer: MakePeer, announce: Announce, members: Members
 ) -> None:
-    swarms = PortableSwarms()
+    swarms = make_swarms()
     announce(swarms, make_peer(1))
     announce(swarms, make_peer(1, left=0, event=COMPLETED)._replace(peer_id=PeerId(b"x" * 20)))
     announce(swarms, make_peer(1, port=6882))
@@ -248,6 +264,7 @@ def test_a_peer_is_known_by_its_endpoint_whatever_its_id(
 )
 @pytest.mark.parametrize("receiver_ipv6", [False, True])
 def test_both_families_share_what_is_wanted(
+    make_swarms: MakeSwarms,
     make_peer: MakePeer,
     announce: Announce,
     ipv4: int,
@@ -256,7 +273,7 @@ def test_both_families_share_what_is_wanted(
     expected: tuple[int, int],
     receiver_ipv6: bool,
 ) -> None:
-    swarms = PortableSwarms()
+    swarms = make_swarms()
     for number in range(1, ipv4 + 1):
         announce(swarms, make_peer(number), num_want=0)
     for number in range(1, ipv6 + 1):
@@ -267,9 +284,9 @@ def test_both_families_share_what_is_wanted(
 
 @pytest.mark.parametrize("receiver_ipv6", [False, True])
 def test_one_family_alone_is_handed_out_if_asked_for(
-    make_peer: MakePeer, announce: Announce, receiver_ipv6: bool
+    make_swarms: MakeSwarms, make_peer: MakePeer, announce: Announce, receiver_ipv6: bool
 ) -> None:
-    swarms = PortableSwarms()
+    swarms = make_swarms()
     for number in range(1, 4):
         announce(swarms, make_peer(number))
         announce(swarms, make_peer(number, ipv6=True))
@@ -280,8 +297,10 @@ def test_one_family_alone_is_handed_out_if_asked_for(
     assert sizes == [3 * 6, 0, 0, 3 * 18]
 
 
-def test_the_peer_ids_behind_an_answer_can_be_asked_for(make_peer: MakePeer, announce: Announce) -> None:
-    swarms = PortableSwarms()
+def test_the_peer_ids_behind_an_answer_can_be_asked_for(
+    make_swarms: MakeSwarms, make_peer: MakePeer, announce: Announce
+) -> None:
+    swarms = make_swarms()
     for number in range(60):
         announce(swarms, make_peer(number, ipv6=number % 2 == 1))
     view = announce(swarms, make_peer(60))
@@ -291,12 +310,14 @@ def test_the_peer_ids_behind_an_answer_can_be_asked_for(make_peer: MakePeer, ann
         assert swarms.peer_ids(INFO_HASH, endpoints, size=size) == expected
 
 
-def test_an_empty_answer_has_no_peer_ids() -> None:
-    assert PortableSwarms().peer_ids(INFO_HASH, b"", size=6) == []
+def test_an_empty_answer_has_no_peer_ids(make_swarms: MakeSwarms) -> None:
+    assert make_swarms().peer_ids(INFO_HASH, b"", size=6) == []
 
 
-def test_a_torrent_that_is_not_there_has_no_peers_and_zeros(members: Members) -> None:
-    swarms = PortableSwarms()
+def test_a_torrent_that_is_not_there_has_no_peers_and_zeros(
+    make_swarms: MakeSwarms, members: Members
+) -> None:
+    swarms = make_swarms()
     assert (members(swarms), swarms.scrape(INFO_HASH), INFO_HASH in swarms) == ({}, NO_SWARM, False)
 
 
@@ -319,6 +340,7 @@ def test_a_torrent_that_is_not_there_has_no_peers_and_zeros(members: Members) ->
 )
 @pytest.mark.parametrize("left", [0, 1])
 def test_a_peer_goes_when_its_timeout_has_fully_passed(
+    make_swarms: MakeSwarms,
     make_peer: MakePeer,
     announce: Announce,
     members: Members,
@@ -327,7 +349,7 @@ def test_a_peer_goes_when_its_timeout_has_fully_passed(
     stays: bool,
     left: int,
 ) -> None:
-    swarms = PortableSwarms(retention=Retention(max_peer_timeout=900))
+    swarms = make_swarms(retention=Retention(max_peer_timeout=900))
     announce(swarms, make_peer(1, left=left), now_ms=seen_ms)
     finish_pass(swarms, now_ms)
     totals = swarms.totals()
@@ -336,9 +358,9 @@ def test_a_peer_goes_when_its_timeout_has_fully_passed(
 
 @pytest.mark.clause("5.3.4")
 def test_a_peer_whose_time_is_over_is_handed_out_until_the_pass_comes_to_it(
-    make_peer: MakePeer, announce: Announce
+    make_swarms: MakeSwarms, make_peer: MakePeer, announce: Announce
 ) -> None:
-    swarms = PortableSwarms(retention=Retention(max_peer_timeout=900))
+    swarms = make_swarms(retention=Retention(max_peer_timeout=900))
     announce(swarms, make_peer(1))
     before = announce(swarms, make_peer(2), now_ms=5_000_000)
     finish_pass(swarms, 5_000_000)
@@ -346,8 +368,10 @@ def test_a_peer_whose_time_is_over_is_handed_out_until_the_pass_comes_to_it(
     assert [before.peers_ipv4, after.peers_ipv4] == [make_peer(1).endpoint, b""]
 
 
-def test_a_peer_that_announces_again_stays(make_peer: MakePeer, announce: Announce, members: Members) -> None:
-    swarms = PortableSwarms(retention=Retention(max_peer_timeout=900))
+def test_a_peer_that_announces_again_stays(
+    make_swarms: MakeSwarms, make_peer: MakePeer, announce: Announce, members: Members
+) -> None:
+    swarms = make_swarms(retention=Retention(max_peer_timeout=900))
     for number in range(40):
         announce(swarms, make_peer(number, left=number % 2))
     for number in range(10, 20):
@@ -368,9 +392,14 @@ def test_a_peer_that_announces_again_stays(make_peer: MakePeer, announce: Announ
     ],
 )
 def test_a_torrent_without_peers_goes_unless_something_keeps_it(
-    make_peer: MakePeer, announce: Announce, retention: Retention, completed: int, stays: bool
+    make_swarms: MakeSwarms,
+    make_peer: MakePeer,
+    announce: Announce,
+    retention: Retention,
+    completed: int,
+    stays: bool,
 ) -> None:
-    swarms = PortableSwarms(retention=retention)
+    swarms = make_swarms(retention=retention)
     announce(swarms, make_peer(1))
     if completed:
         announce(swarms, make_peer(1, event=COMPLETED))
@@ -378,8 +407,10 @@ def test_a_torrent_without_peers_goes_unless_something_keeps_it(
     assert (INFO_HASH in swarms, swarms.totals()) == (stays, Totals(int(stays), 0, completed * stays, 0))
 
 
-def test_a_stopped_peer_s_torrent_goes_with_the_next_pass(make_peer: MakePeer, announce: Announce) -> None:
-    swarms = PortableSwarms()
+def test_a_stopped_peer_s_torrent_goes_with_the_next_pass(
+    make_swarms: MakeSwarms, make_peer: MakePeer, announce: Announce
+) -> None:
+    swarms = make_swarms()
     announce(swarms, make_peer(1))
     announce(swarms, make_peer(1, event=STOPPED))
     was_there = INFO_HASH in swarms
@@ -387,15 +418,15 @@ def test_a_stopped_peer_s_torrent_goes_with_the_next_pass(make_peer: MakePeer, a
     assert (was_there, INFO_HASH in swarms) == (True, False)
 
 
-def test_a_pass_over_nothing_ends_at_once() -> None:
-    assert PortableSwarms().expire(0, work=1)
+def test_a_pass_over_nothing_ends_at_once(make_swarms: MakeSwarms) -> None:
+    assert make_swarms().expire(0, work=1)
 
 
 @pytest.mark.parametrize("work", [1, 100, 256, 1000])
 def test_a_slice_of_a_pass_does_about_as_much_as_it_is_told(
-    make_peer: MakePeer, announce: Announce, work: int
+    make_swarms: MakeSwarms, make_peer: MakePeer, announce: Announce, work: int
 ) -> None:
-    swarms = PortableSwarms()
+    swarms = make_swarms()
     for number in range(3000):
         announce(swarms, make_peer(number), num_want=0)
     left, removed = 3000, []
@@ -407,9 +438,9 @@ def test_a_slice_of_a_pass_does_about_as_much_as_it_is_told(
 
 
 def test_a_pass_goes_on_after_most_of_a_swarm_has_left(
-    make_peer: MakePeer, announce: Announce, members: Members
+    make_swarms: MakeSwarms, make_peer: MakePeer, announce: Announce, members: Members
 ) -> None:
-    swarms = PortableSwarms()
+    swarms = make_swarms()
     for number in range(600):
         announce(swarms, make_peer(number), num_want=0, now_ms=number % 2 * 10**9)
     swarms.expire(10**9, work=1)
@@ -421,11 +452,11 @@ def test_a_pass_goes_on_after_most_of_a_swarm_has_left(
 
 @pytest.mark.parametrize("seed", range(20))
 def test_a_pass_in_slices_among_other_changes_takes_what_is_overdue_and_nothing_else(
-    make_peer: MakePeer, announce: Announce, members: Members, seed: int
+    make_swarms: MakeSwarms, make_peer: MakePeer, announce: Announce, members: Members, seed: int
 ) -> None:
     """Big and small swarms; between slices peers come, go, change roles, and torrents are evicted."""
     randomness = random.Random(seed)
-    swarms = PortableSwarms(
+    swarms = make_swarms(
         limits=Limits(max_torrents=40),
         retention=Retention(max_peer_timeout=100),
         random=randomness.random,
@@ -460,7 +491,7 @@ def test_a_pass_in_slices_among_other_changes_takes_what_is_overdue_and_nothing_
     assert swarms.totals() == counted(swarms)
 
 
-def counted(swarms: PortableSwarms) -> Totals:
+def counted(swarms: Swarms) -> Totals:
     """The totals by a walk."""
     info_hashes = [info_hash for step in swarms.torrents() for info_hash in step]
     scraped = [swarms.scrape(info_hash) for info_hash in info_hashes]
@@ -480,10 +511,10 @@ def counted(swarms: PortableSwarms) -> Totals:
     "limits", [Limits(max_torrents=50), Limits(max_peers=60), Limits(max_torrents=50, max_peers=60)]
 )
 def test_a_flood_of_random_torrents_evicts_itself(
-    make_peer: MakePeer, announce: Announce, members: Members, limits: Limits
+    make_swarms: MakeSwarms, make_peer: MakePeer, announce: Announce, members: Members, limits: Limits
 ) -> None:
     randomness = random.Random(1)
-    swarms = PortableSwarms(limits=limits, random=randomness.random)
+    swarms = make_swarms(limits=limits, random=randomness.random)
     own = [InfoHash(bytes([number]) * 20) for number in range(20)]
     for info_hash in own:
         announce(swarms, make_peer(1), info_hash=info_hash)
@@ -503,10 +534,10 @@ def test_a_flood_of_random_torrents_evicts_itself(
 
 
 def test_a_swarm_that_clients_announce_to_again_outlives_a_flood(
-    make_peer: MakePeer, announce: Announce
+    make_swarms: MakeSwarms, make_peer: MakePeer, announce: Announce
 ) -> None:
     randomness = random.Random(1)
-    swarms = PortableSwarms(limits=Limits(max_torrents=50), random=randomness.random)
+    swarms = make_swarms(limits=Limits(max_torrents=50), random=randomness.random)
     announce(swarms, make_peer(1))
     announce(swarms, make_peer(1))
     for number in range(2000):
@@ -515,9 +546,9 @@ def test_a_swarm_that_clients_announce_to_again_outlives_a_flood(
 
 
 def test_a_new_torrent_is_answered_but_not_stored_where_all_others_are_used(
-    make_peer: MakePeer, announce: Announce
+    make_swarms: MakeSwarms, make_peer: MakePeer, announce: Announce
 ) -> None:
-    swarms = PortableSwarms(limits=Limits(max_torrents=1))
+    swarms = make_swarms(limits=Limits(max_torrents=1))
     announce(swarms, make_peer(1))
     announce(swarms, make_peer(2))
     view = announce(swarms, make_peer(3), info_hash=OTHER)
@@ -527,9 +558,14 @@ def test_a_new_torrent_is_answered_but_not_stored_where_all_others_are_used(
 @pytest.mark.parametrize("limits", [Limits(max_peers=4), Limits(max_peers_per_torrent=4)])
 @pytest.mark.parametrize("ipv6", [False, True])
 def test_a_new_peer_of_a_full_swarm_replaces_one_of_its_family(
-    make_peer: MakePeer, announce: Announce, members: Members, limits: Limits, ipv6: bool
+    make_swarms: MakeSwarms,
+    make_peer: MakePeer,
+    announce: Announce,
+    members: Members,
+    limits: Limits,
+    ipv6: bool,
 ) -> None:
-    swarms = PortableSwarms(limits=limits)
+    swarms = make_swarms(limits=limits)
     for number in range(2):
         announce(swarms, make_peer(number, left=0))
         announce(swarms, make_peer(number, ipv6=True))
@@ -543,9 +579,9 @@ def test_a_new_peer_of_a_full_swarm_replaces_one_of_its_family(
 
 @pytest.mark.parametrize("ipv6", [False, True])
 def test_a_new_peer_replaces_one_of_the_other_family_if_its_own_has_none(
-    make_peer: MakePeer, announce: Announce, members: Members, ipv6: bool
+    make_swarms: MakeSwarms, make_peer: MakePeer, announce: Announce, members: Members, ipv6: bool
 ) -> None:
-    swarms = PortableSwarms(limits=Limits(max_peers_per_torrent=2))
+    swarms = make_swarms(limits=Limits(max_peers_per_torrent=2))
     announce(swarms, make_peer(9, ipv6=ipv6))
     announce(swarms, make_peer(9, ipv6=ipv6, event=STOPPED))
     for number in range(2):
@@ -555,12 +591,12 @@ def test_a_new_peer_replaces_one_of_the_other_family_if_its_own_has_none(
 
 
 def test_every_peer_of_a_full_swarm_is_replaced_equally_often(
-    make_peer: MakePeer, announce: Announce, members: Members
+    make_swarms: MakeSwarms, make_peer: MakePeer, announce: Announce, members: Members
 ) -> None:
     replaced = dict.fromkeys(range(10), 0)
     randomness = random.Random(1)
     for _ in range(300):
-        swarms = PortableSwarms(limits=Limits(max_peers=10), random=randomness.random)
+        swarms = make_swarms(limits=Limits(max_peers=10), random=randomness.random)
         for number in range(10):
             announce(swarms, make_peer(number, left=number % 2), num_want=0)
         announce(swarms, make_peer(10), num_want=0)
@@ -569,16 +605,20 @@ def test_every_peer_of_a_full_swarm_is_replaced_equally_often(
     assert sum((times - 30) ** 2 / 30 for times in replaced.values()) < 40  # chi-square, 9 degrees: 1e-5
 
 
-def test_a_peer_that_is_known_replaces_nobody(make_peer: MakePeer, announce: Announce) -> None:
-    swarms = PortableSwarms(limits=Limits(max_torrents=1, max_peers=2, max_peers_per_torrent=2))
+def test_a_peer_that_is_known_replaces_nobody(
+    make_swarms: MakeSwarms, make_peer: MakePeer, announce: Announce
+) -> None:
+    swarms = make_swarms(limits=Limits(max_torrents=1, max_peers=2, max_peers_per_torrent=2))
     for _ in range(3):
         announce(swarms, make_peer(1))
         announce(swarms, make_peer(2, left=0))
     assert (swarms.totals(), swarms.pressure()) == (Totals(1, 1, 0, 1), Pressure(0, 0, 0))
 
 
-def test_a_torrent_that_lost_its_peers_counts_as_new(make_peer: MakePeer, announce: Announce) -> None:
-    swarms = PortableSwarms(limits=Limits(max_peers=1))
+def test_a_torrent_that_lost_its_peers_counts_as_new(
+    make_swarms: MakeSwarms, make_peer: MakePeer, announce: Announce
+) -> None:
+    swarms = make_swarms(limits=Limits(max_peers=1))
     announce(swarms, make_peer(1))
     announce(swarms, make_peer(1, event=STOPPED))
     announce(swarms, make_peer(2), info_hash=OTHER)
@@ -586,16 +626,20 @@ def test_a_torrent_that_lost_its_peers_counts_as_new(make_peer: MakePeer, announ
     assert (view.leechers, OTHER in swarms, swarms.pressure()) == (1, False, Pressure(0, 1, 0))
 
 
-def test_a_torrent_that_lost_its_peers_does_not_evict_itself(make_peer: MakePeer, announce: Announce) -> None:
-    swarms = PortableSwarms(limits=Limits(max_torrents=1), retention=Retention(remove_peerless=False))
+def test_a_torrent_that_lost_its_peers_does_not_evict_itself(
+    make_swarms: MakeSwarms, make_peer: MakePeer, announce: Announce
+) -> None:
+    swarms = make_swarms(limits=Limits(max_torrents=1), retention=Retention(remove_peerless=False))
     announce(swarms, make_peer(1))
     finish_pass(swarms, 10**9)
     view = announce(swarms, make_peer(1))
     assert (view, INFO_HASH in swarms, swarms.pressure()) == (NOBODY, True, Pressure(0, 0, 1))
 
 
-def test_a_torrent_without_peers_makes_no_room_for_a_peer(make_peer: MakePeer, announce: Announce) -> None:
-    swarms = PortableSwarms(limits=Limits(max_peers=1), retention=Retention(remove_peerless=False))
+def test_a_torrent_without_peers_makes_no_room_for_a_peer(
+    make_swarms: MakeSwarms, make_peer: MakePeer, announce: Announce
+) -> None:
+    swarms = make_swarms(limits=Limits(max_peers=1), retention=Retention(remove_peerless=False))
     announce(swarms, make_peer(1), info_hash=OTHER)
     finish_pass(swarms, 10**9)
     announce(swarms, make_peer(1))
@@ -607,35 +651,41 @@ def test_a_torrent_without_peers_makes_no_room_for_a_peer(make_peer: MakePeer, a
 # --- across restarts
 
 
-def test_restored_torrents_have_their_counters_and_no_peers(members: Members) -> None:
-    swarms = PortableSwarms()
+def test_restored_torrents_have_their_counters_and_no_peers(
+    make_swarms: MakeSwarms, members: Members
+) -> None:
+    swarms = make_swarms()
     assert swarms.restore([Completed(INFO_HASH, 7), Completed(OTHER, 3)]) == 2
     assert (swarms.scrape(INFO_HASH), members(swarms)) == (SwarmCounts(0, 7, 0), {})
     assert swarms.totals() == Totals(torrents=2, seeders=0, completed=10, leechers=0)
 
 
-def test_of_two_restored_counters_of_one_torrent_the_higher_counts() -> None:
-    swarms = PortableSwarms()
+def test_of_two_restored_counters_of_one_torrent_the_higher_counts(make_swarms: MakeSwarms) -> None:
+    swarms = make_swarms()
     rows = [Completed(INFO_HASH, 3), Completed(INFO_HASH, 7), Completed(INFO_HASH, 5)]
     assert (swarms.restore(rows), swarms.scrape(INFO_HASH).completed) == (3, 7)
     assert swarms.totals() == counted(swarms) == Totals(torrents=1, seeders=0, completed=7, leechers=0)
 
 
-def test_restored_torrents_leave_half_of_the_room_to_others() -> None:
-    swarms = PortableSwarms(limits=Limits(max_torrents=4))
+def test_restored_torrents_leave_half_of_the_room_to_others(make_swarms: MakeSwarms) -> None:
+    swarms = make_swarms(limits=Limits(max_torrents=4))
     rows = [Completed(InfoHash(bytes([number]) * 20), 1) for number in range(5)]
     assert (swarms.restore(rows), swarms.totals().torrents) == (2, 2)
 
 
-def test_a_restored_torrent_is_not_evicted(make_peer: MakePeer, announce: Announce) -> None:
-    swarms = PortableSwarms(limits=Limits(max_torrents=1))
+def test_a_restored_torrent_is_not_evicted(
+    make_swarms: MakeSwarms, make_peer: MakePeer, announce: Announce
+) -> None:
+    swarms = make_swarms(limits=Limits(max_torrents=1))
     swarms.restore([Completed(INFO_HASH, 7)])
     announce(swarms, make_peer(1), info_hash=OTHER)
     assert (INFO_HASH in swarms, OTHER in swarms) == (True, False)
 
 
-def test_counters_that_changed_are_told_once(make_peer: MakePeer, announce: Announce) -> None:
-    swarms = PortableSwarms(retention=Retention(keep_completed=True))
+def test_counters_that_changed_are_told_once(
+    make_swarms: MakeSwarms, make_peer: MakePeer, announce: Announce
+) -> None:
+    swarms = make_swarms(retention=Retention(keep_completed=True))
     swarms.restore([Completed(INFO_HASH, 7), Completed(OTHER, 3)])
     for number in range(2):
         announce(swarms, make_peer(number))
@@ -643,8 +693,10 @@ def test_counters_that_changed_are_told_once(make_peer: MakePeer, announce: Anno
     assert (swarms.take_completed(), swarms.take_completed()) == ([Completed(INFO_HASH, 9)], [])
 
 
-def test_counters_that_nobody_keeps_are_not_noted(make_peer: MakePeer, announce: Announce) -> None:
-    swarms = PortableSwarms(retention=Retention(keep_completed=False))
+def test_counters_that_nobody_keeps_are_not_noted(
+    make_swarms: MakeSwarms, make_peer: MakePeer, announce: Announce
+) -> None:
+    swarms = make_swarms(retention=Retention(keep_completed=False))
     announce(swarms, make_peer(1))
     announce(swarms, make_peer(1, event=COMPLETED))
     assert swarms.take_completed() == []
@@ -653,8 +705,10 @@ def test_counters_that_nobody_keeps_are_not_noted(make_peer: MakePeer, announce:
 # --- steps
 
 
-def test_many_torrents_are_listed_in_steps_each_once(make_peer: MakePeer, announce: Announce) -> None:
-    swarms = PortableSwarms()
+def test_many_torrents_are_listed_in_steps_each_once(
+    make_swarms: MakeSwarms, make_peer: MakePeer, announce: Announce
+) -> None:
+    swarms = make_swarms()
     expected = [InfoHash(number.to_bytes(20)) for number in range(5000)]
     for info_hash in expected:
         announce(swarms, make_peer(1), info_hash=info_hash)
@@ -664,9 +718,9 @@ def test_many_torrents_are_listed_in_steps_each_once(make_peer: MakePeer, announ
 
 
 def test_torrents_that_stay_are_listed_though_others_go_between_the_steps(
-    make_peer: MakePeer, announce: Announce
+    make_swarms: MakeSwarms, make_peer: MakePeer, announce: Announce
 ) -> None:
-    swarms = PortableSwarms()
+    swarms = make_swarms()
     torrents = [InfoHash(number.to_bytes(20)) for number in range(5000)]
     for number, info_hash in enumerate(torrents):
         announce(swarms, make_peer(1), info_hash=info_hash, now_ms=number % 3 * 10**6)
@@ -677,8 +731,10 @@ def test_torrents_that_stay_are_listed_though_others_go_between_the_steps(
     assert {info_hash for number, info_hash in enumerate(torrents) if number % 3 == 2} <= listed
 
 
-def test_the_peers_of_a_big_swarm_are_listed_in_steps(make_peer: MakePeer, announce: Announce) -> None:
-    swarms = PortableSwarms()
+def test_the_peers_of_a_big_swarm_are_listed_in_steps(
+    make_swarms: MakeSwarms, make_peer: MakePeer, announce: Announce
+) -> None:
+    swarms = make_swarms()
     for number in range(600):
         announce(swarms, make_peer(number, ipv6=number % 2 == 0), num_want=0)
     steps = list(swarms.peers(INFO_HASH))
@@ -686,9 +742,9 @@ def test_the_peers_of_a_big_swarm_are_listed_in_steps(make_peer: MakePeer, annou
 
 
 def test_peers_that_leave_between_the_steps_do_not_hide_others(
-    make_peer: MakePeer, announce: Announce
+    make_swarms: MakeSwarms, make_peer: MakePeer, announce: Announce
 ) -> None:
-    swarms = PortableSwarms()
+    swarms = make_swarms()
     for number in range(600):
         announce(swarms, make_peer(number), num_want=0)
     listed: set[Endpoint] = set()
@@ -800,7 +856,7 @@ def test_memory_that_is_short_for_a_new_torrent_leaves_no_trace_of_it(
     assert (swarms.totals(), counted(swarms)) == (Totals(0, 0, 0, 0), Totals(0, 0, 0, 0))
 
 
-def still_works(swarms: PortableSwarms, make_peer: MakePeer, announce: Announce, count: int) -> None:
+def still_works(swarms: Swarms, make_peer: MakePeer, announce: Announce, count: int) -> None:
     """Every peer can still be found, also a new one, and stopped."""
     for number in range(count + 1):
         announce(swarms, make_peer(number, left=0))
@@ -812,16 +868,16 @@ def still_works(swarms: PortableSwarms, make_peer: MakePeer, announce: Announce,
 
 OUT_OF_MEMORY = """
 import resource, sys
-from torrust_py.core.swarms import PortableSwarms
+from tests.forms import make_swarms
 from torrust_py.core.types import AnnounceEvent, Endpoint, Families, InfoHash, Peer, PeerId
 
 def announce(swarms, peer):
     swarms.announce(INFO_HASH, peer, num_want=9, families=Families.IPV4, now_ms=10**9)
 
-spare, INFO_HASH, swarms = int(sys.argv[1]), InfoHash(bytes(20)), PortableSwarms()
+spare, INFO_HASH, swarms = int(sys.argv[1]), InfoHash(bytes(20)), make_swarms(sys.argv[2])()
 peers = [
     Peer(Endpoint(number.to_bytes(4) + b"\\1\\1"), PeerId(bytes(20)), 0, 0, number % 3, AnnounceEvent.NONE)
-    for number in range(30_000)
+    for number in range(60_000)
 ]
 pages = int(open("/proc/self/statm").read().split()[0])
 kept, failed, limits = 0, 0, resource.getrlimit(resource.RLIMIT_AS)
@@ -848,9 +904,9 @@ assert swarms.totals()[1:] == (0, 0, 0)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("spare", [0, 300_000, 1_000_000, 2_500_000])
-def test_a_process_without_memory_loses_announces_and_nothing_else(spare: int) -> None:
+def test_a_process_without_memory_loses_announces_and_nothing_else(spare: int, form: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", OUT_OF_MEMORY, str(spare)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", OUT_OF_MEMORY, str(spare), form], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -891,6 +947,8 @@ class SwarmsMachine(RuleBasedStateMachine):
     judged; everything else is predicted.
     """
 
+    form = "portable"
+
     @initialize(
         max_torrents=st.sampled_from([0, 3]),
         max_peers=st.sampled_from([0, 7, 40]),
@@ -911,11 +969,11 @@ class SwarmsMachine(RuleBasedStateMachine):
     ) -> None:
         self.limits = Limits(max_torrents, max_peers, max_peers_per_torrent)
         self.retention = Retention(TIMEOUT, remove_peerless=remove_peerless, keep_completed=keep_completed)
-        self.swarms = PortableSwarms(
+        self.swarms = forms.make_swarms(self.form)(
             limits=self.limits, retention=self.retention, random=random.Random(seed).random
         )
         self.torrents: dict[InfoHash, Torrent] = {}
-        self.changed: dict[InfoHash, int] = {}
+        self.changed: set[InfoHash] = set()
         self.pressure = Pressure(0, 0, 0)
         self.now_ms = 86_400_000
 
@@ -1011,9 +1069,9 @@ class SwarmsMachine(RuleBasedStateMachine):
 
     @rule()
     def take_completed(self) -> None:
-        taken = self.swarms.take_completed()
-        assert (len(taken), dict(taken)) == (len(self.changed), self.changed)
-        self.changed = {}
+        expected = [Completed(info_hash, self.torrents[info_hash].completed) for info_hash in self.changed]
+        assert sorted(self.swarms.take_completed()) == sorted(expected)
+        self.changed.clear()
 
     @invariant()
     def everything_is_as_it_should_be(self) -> None:
@@ -1060,7 +1118,7 @@ class SwarmsMachine(RuleBasedStateMachine):
         if peer.event is COMPLETED and torrent.peers[peer.endpoint].peer.event is not COMPLETED:
             torrent.completed += 1
             if self.retention.keep_completed:
-                self.changed[info_hash] = torrent.completed
+                self.changed.add(info_hash)
 
     def note_eviction(self, info_hash: InfoHash) -> bool:
         """True if the store made room for the torrent; that it may take another's place is judged."""
@@ -1132,5 +1190,11 @@ class SwarmsMachine(RuleBasedStateMachine):
             assert leechers == min(len(endpoints), sum(is_leecher.values()))
 
 
+class NativeSwarmsMachine(SwarmsMachine):
+    form = "native"
+
+
 TestSwarms = pytest.mark.slow(SwarmsMachine.TestCase)
 TestSwarms.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
+TestNativeSwarms = pytest.mark.slow(NativeSwarmsMachine.TestCase)
+TestNativeSwarms.settings = TestSwarms.settings

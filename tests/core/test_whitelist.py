@@ -3,10 +3,11 @@ from collections.abc import AsyncIterator, Coroutine, Sequence
 
 import pytest
 
+from tests.forms import make_whitelist
 from torrust_py.core.database import Database, WhitelistTable
 from torrust_py.core.errors import DatabaseError
 from torrust_py.core.types import InfoHash
-from torrust_py.core.whitelist import ListedTorrents, PortableWhitelist
+from torrust_py.core.whitelist import ListedTorrents, Whitelist
 
 INFO_HASH = InfoHash(bytes.fromhex("9c38422213e30bff212b30c360d26f9a02136422"))
 OTHER = InfoHash(b"\2" * 20)
@@ -59,12 +60,12 @@ def table(database: Database) -> HeldTable:
 
 
 @pytest.fixture
-def whitelist() -> PortableWhitelist:
-    return PortableWhitelist()
+def whitelist(form: str) -> Whitelist:
+    return make_whitelist(form)
 
 
 @pytest.fixture
-def listed(table: HeldTable, whitelist: PortableWhitelist) -> ListedTorrents:
+def listed(table: HeldTable, whitelist: Whitelist) -> ListedTorrents:
     return ListedTorrents(table, whitelist)
 
 
@@ -72,30 +73,30 @@ async def stored(table: WhitelistTable) -> set[InfoHash]:
     return {info_hash async for rows in table.load_whitelist() for info_hash in rows}
 
 
-def test_a_whitelist_holds_what_was_added() -> None:
-    whitelist = PortableWhitelist()
+def test_a_whitelist_holds_what_was_added(form: str) -> None:
+    whitelist = make_whitelist(form)
     whitelist.add(INFO_HASH)
     assert (INFO_HASH in whitelist, OTHER in whitelist, len(whitelist)) == (True, False, 1)
 
 
-def test_a_whitelist_forgets_what_was_discarded() -> None:
-    whitelist = PortableWhitelist()
+def test_a_whitelist_forgets_what_was_discarded(form: str) -> None:
+    whitelist = make_whitelist(form)
     whitelist.add(INFO_HASH)
     whitelist.discard(INFO_HASH)
     whitelist.discard(OTHER)
     assert (INFO_HASH in whitelist, len(whitelist)) == (False, 0)
 
 
-def test_an_empty_one_of_the_same_form_shares_nothing() -> None:
-    whitelist = PortableWhitelist()
+def test_an_empty_one_of_the_same_form_shares_nothing(form: str) -> None:
+    whitelist = make_whitelist(form)
     whitelist.add(INFO_HASH)
     empty = whitelist.empty()
     empty.add(OTHER)
     assert (INFO_HASH in empty, OTHER in whitelist) == (False, False)
 
 
-def test_a_whitelist_takes_what_another_holds() -> None:
-    whitelist = PortableWhitelist()
+def test_a_whitelist_takes_what_another_holds(form: str) -> None:
+    whitelist = make_whitelist(form)
     whitelist.add(INFO_HASH)
     other = whitelist.empty()
     other.add(OTHER)
@@ -105,7 +106,7 @@ def test_a_whitelist_takes_what_another_holds() -> None:
 
 @pytest.mark.clause("5.5.1")
 async def test_an_added_torrent_is_in_memory_and_in_the_database(
-    listed: ListedTorrents, whitelist: PortableWhitelist, table: HeldTable
+    listed: ListedTorrents, whitelist: Whitelist, table: HeldTable
 ) -> None:
     await listed.add(INFO_HASH)
     assert (INFO_HASH in whitelist, await stored(table)) == (True, {INFO_HASH})
@@ -113,7 +114,7 @@ async def test_an_added_torrent_is_in_memory_and_in_the_database(
 
 @pytest.mark.clause("5.5.2")
 async def test_adding_a_torrent_twice_is_adding_it_once(
-    listed: ListedTorrents, whitelist: PortableWhitelist, table: HeldTable
+    listed: ListedTorrents, whitelist: Whitelist, table: HeldTable
 ) -> None:
     await listed.add(INFO_HASH)
     await listed.add(INFO_HASH)
@@ -122,7 +123,7 @@ async def test_adding_a_torrent_twice_is_adding_it_once(
 
 @pytest.mark.clause("5.5.1")
 async def test_a_removed_torrent_is_gone_from_memory_and_database(
-    listed: ListedTorrents, whitelist: PortableWhitelist, table: HeldTable
+    listed: ListedTorrents, whitelist: Whitelist, table: HeldTable
 ) -> None:
     await listed.add(INFO_HASH)
     await listed.remove(INFO_HASH)
@@ -131,7 +132,7 @@ async def test_a_removed_torrent_is_gone_from_memory_and_database(
 
 @pytest.mark.clause("5.5.2")
 async def test_removing_a_torrent_that_is_not_there_changes_nothing(
-    listed: ListedTorrents, whitelist: PortableWhitelist, table: HeldTable
+    listed: ListedTorrents, whitelist: Whitelist, table: HeldTable
 ) -> None:
     await listed.add(INFO_HASH)
     await listed.remove(OTHER)
@@ -140,7 +141,7 @@ async def test_removing_a_torrent_that_is_not_there_changes_nothing(
 
 @pytest.mark.clause("5.5.3")
 async def test_loading_replaces_memory_by_what_the_database_holds(
-    listed: ListedTorrents, whitelist: PortableWhitelist, database: Database
+    listed: ListedTorrents, whitelist: Whitelist, database: Database
 ) -> None:
     whitelist.add(INFO_HASH)
     await database.add_to_whitelist(OTHER)
@@ -149,7 +150,7 @@ async def test_loading_replaces_memory_by_what_the_database_holds(
 
 
 async def test_many_torrents_are_loaded(
-    listed: ListedTorrents, whitelist: PortableWhitelist, database: Database
+    listed: ListedTorrents, whitelist: Whitelist, database: Database
 ) -> None:
     for number in range(9):
         await database.add_to_whitelist(InfoHash(bytes([number]) * 20))
@@ -158,7 +159,7 @@ async def test_many_torrents_are_loaded(
 
 
 async def test_a_failed_addition_leaves_memory_as_it_was(
-    listed: ListedTorrents, whitelist: PortableWhitelist, table: HeldTable
+    listed: ListedTorrents, whitelist: Whitelist, table: HeldTable
 ) -> None:
     table.is_broken = True
     with pytest.raises(DatabaseError):
@@ -167,7 +168,7 @@ async def test_a_failed_addition_leaves_memory_as_it_was(
 
 
 async def test_a_failed_removal_leaves_memory_as_it_was(
-    listed: ListedTorrents, whitelist: PortableWhitelist, table: HeldTable
+    listed: ListedTorrents, whitelist: Whitelist, table: HeldTable
 ) -> None:
     await listed.add(INFO_HASH)
     table.is_broken = True
@@ -177,7 +178,7 @@ async def test_a_failed_removal_leaves_memory_as_it_was(
 
 
 async def test_a_failed_load_leaves_memory_as_it_was(
-    listed: ListedTorrents, whitelist: PortableWhitelist, table: HeldTable, database: Database
+    listed: ListedTorrents, whitelist: Whitelist, table: HeldTable, database: Database
 ) -> None:
     await listed.add(INFO_HASH)
     await database.add_to_whitelist(OTHER)
@@ -188,14 +189,14 @@ async def test_a_failed_load_leaves_memory_as_it_was(
 
 
 async def test_two_additions_of_one_torrent_at_once_add_it_once(
-    listed: ListedTorrents, whitelist: PortableWhitelist, table: HeldTable
+    listed: ListedTorrents, whitelist: Whitelist, table: HeldTable
 ) -> None:
     await asyncio.gather(listed.add(INFO_HASH), listed.add(INFO_HASH))
     assert (len(whitelist), await stored(table)) == (1, {INFO_HASH})
 
 
 async def test_a_load_does_not_lose_a_torrent_added_meanwhile(
-    listed: ListedTorrents, whitelist: PortableWhitelist, table: HeldTable
+    listed: ListedTorrents, whitelist: Whitelist, table: HeldTable
 ) -> None:
     await listed.add(OTHER)
     await overlapping(table, "load_whitelist", listed.load(), listed.add(INFO_HASH))
@@ -203,7 +204,7 @@ async def test_a_load_does_not_lose_a_torrent_added_meanwhile(
 
 
 async def test_a_load_does_not_revive_a_torrent_removed_meanwhile(
-    listed: ListedTorrents, whitelist: PortableWhitelist, table: HeldTable
+    listed: ListedTorrents, whitelist: Whitelist, table: HeldTable
 ) -> None:
     await listed.add(INFO_HASH)
     await overlapping(table, "load_whitelist", listed.load(), listed.remove(INFO_HASH))
@@ -211,14 +212,14 @@ async def test_a_load_does_not_revive_a_torrent_removed_meanwhile(
 
 
 async def test_a_torrent_removed_while_it_is_added_stays_away(
-    listed: ListedTorrents, whitelist: PortableWhitelist, table: HeldTable
+    listed: ListedTorrents, whitelist: Whitelist, table: HeldTable
 ) -> None:
     await overlapping(table, "add_to_whitelist", listed.add(INFO_HASH), listed.remove(INFO_HASH))
     assert (INFO_HASH in whitelist, await stored(table)) == (False, set())
 
 
 async def test_a_torrent_added_while_it_is_removed_stays(
-    listed: ListedTorrents, whitelist: PortableWhitelist, table: HeldTable
+    listed: ListedTorrents, whitelist: Whitelist, table: HeldTable
 ) -> None:
     await listed.add(INFO_HASH)
     await overlapping(table, "remove_from_whitelist", listed.remove(INFO_HASH), listed.add(INFO_HASH))
@@ -226,7 +227,7 @@ async def test_a_torrent_added_while_it_is_removed_stays(
 
 
 async def test_a_torrent_whose_caller_gave_up_is_still_added(
-    listed: ListedTorrents, whitelist: PortableWhitelist, table: HeldTable
+    listed: ListedTorrents, whitelist: Whitelist, table: HeldTable
 ) -> None:
     table.hold("add_to_whitelist")
     caller = asyncio.ensure_future(listed.add(INFO_HASH))
@@ -235,7 +236,7 @@ async def test_a_torrent_whose_caller_gave_up_is_still_added(
 
 
 async def test_a_torrent_whose_caller_gave_up_is_still_removed(
-    listed: ListedTorrents, whitelist: PortableWhitelist, table: HeldTable
+    listed: ListedTorrents, whitelist: Whitelist, table: HeldTable
 ) -> None:
     await listed.add(INFO_HASH)
     table.hold("remove_from_whitelist")
@@ -245,7 +246,7 @@ async def test_a_torrent_whose_caller_gave_up_is_still_removed(
 
 
 async def test_a_load_whose_caller_gave_up_ends_as_a_whole(
-    listed: ListedTorrents, whitelist: PortableWhitelist, table: HeldTable, database: Database
+    listed: ListedTorrents, whitelist: Whitelist, table: HeldTable, database: Database
 ) -> None:
     for number in range(5):
         await database.add_to_whitelist(InfoHash(bytes([number]) * 20))

@@ -6,14 +6,15 @@ from collections.abc import Callable, Mapping
 import pytest
 import uvloop
 
+from tests.forms import make_connection_ids, make_statistics, make_swarms, make_whitelist
 from torrust_py.core.database import Database
 from torrust_py.core.keys import Keys
-from torrust_py.core.statistics import PortableStatistics
-from torrust_py.core.swarms import PortableSwarms
+from torrust_py.core.statistics import Statistics
+from torrust_py.core.swarms import Swarms
 from torrust_py.core.tracker import Rules, Tracker
 from torrust_py.core.types import AnnounceEvent, InfoHash, PeerId
-from torrust_py.core.whitelist import PortableWhitelist
-from torrust_py.udp import PortableConnectionIds, UdpHandler
+from torrust_py.core.whitelist import Whitelist
+from torrust_py.udp import ConnectionIds, UdpHandler
 from torrust_py.udp.packets import AnnounceRequest, encode_announce_request
 
 INFO_HASH = InfoHash(b"\5" * 20)
@@ -26,31 +27,31 @@ def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.Abstrac
 
 
 @pytest.fixture
-def statistics() -> PortableStatistics:
-    return PortableStatistics()
+def statistics(form: str) -> Statistics:
+    return make_statistics(form)
 
 
 @pytest.fixture
-def swarms() -> PortableSwarms:
-    return PortableSwarms()
+def swarms(form: str) -> Swarms:
+    return make_swarms(form)()
 
 
 @pytest.fixture
-def whitelist() -> PortableWhitelist:
-    return PortableWhitelist()
+def whitelist(form: str) -> Whitelist:
+    return make_whitelist(form)
 
 
 @pytest.fixture
-def connection_ids() -> PortableConnectionIds:
-    return PortableConnectionIds(bytes(16), unix_offset_ms=0)
+def connection_ids(form: str) -> ConnectionIds:
+    return make_connection_ids(form, bytes(16), unix_offset_ms=0)
 
 
 @pytest.fixture
 def make_handler(
-    statistics: PortableStatistics,
-    swarms: PortableSwarms,
-    whitelist: PortableWhitelist,
-    connection_ids: PortableConnectionIds,
+    statistics: Statistics,
+    swarms: Swarms,
+    whitelist: Whitelist,
+    connection_ids: ConnectionIds,
     memory_database: Database,
 ) -> Callable[[Rules], UdpHandler]:
     """The handler of a tracker with these rules."""

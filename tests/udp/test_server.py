@@ -8,12 +8,16 @@ import socket
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
+from tests.forms import native
 from torrust_py.core.statistics import Door, PortableStatistics
 from torrust_py.core.swarms import PortableSwarms
+from torrust_py.core.tracker import Rules
 from torrust_py.core.types import AnnounceEvent, Families, InfoHash, Peer, PeerId, endpoint_of, packed_address
+from torrust_py.data_planes import UdpService, open_udp_plane
 from torrust_py.udp import PortableConnectionIds, UdpHandler, UdpTracker
 from torrust_py.udp.handler import MALFORMED_ANSWERS_PER_SECOND
 from torrust_py.udp.packets import (
@@ -30,6 +34,7 @@ from torrust_py.udp.packets import (
 
 INFO_HASH = InfoHash(b"\5" * 20)
 NOW_MS = 86_400_000
+RULES = Rules(interval=120, interval_min=60)
 
 AnnounceDatagram = Callable[..., bytes]
 
@@ -79,12 +84,32 @@ async def connect(client: socket.socket) -> bytes:
 
 
 @pytest.fixture
-def serve(handler: UdpHandler) -> Callable[[str], UdpTracker]:
+def serve(
+    form: str, handler: UdpHandler, swarms: Any, whitelist: Any, statistics: Any, connection_ids: Any
+) -> Callable[[str], UdpService]:
     """A tracker at any free port of a host."""
-    return lambda host: UdpTracker(listener_at(host), handler, now_ms=lambda: NOW_MS)
+
+    def portable(host: str) -> UdpService:
+        return UdpTracker(listener_at(host), handler, now_ms=lambda: NOW_MS)
+
+    def compiled(host: str) -> UdpService:
+        listener = listener_at(host)
+        plane = open_udp_plane(
+            listener,
+            handler,
+            rules=RULES,
+            swarms=swarms,
+            whitelist=whitelist,
+            statistics=statistics,
+            connection_ids=connection_ids,
+        )
+        tracker: UdpService = native("udp_tracker").NativeUdpTracker(listener, plane, now_ms=lambda: NOW_MS)
+        return tracker
+
+    return portable if form == "portable" else compiled
 
 
-Serve = Callable[[str], UdpTracker]
+Serve = Callable[[str], UdpService]
 
 
 @pytest.mark.clause("4.6.5")
@@ -226,6 +251,7 @@ async def test_an_answer_that_cannot_be_sent_is_counted(
 
 
 @pytest.mark.clause("4.6.3")
+@pytest.mark.parametrize("form", ["portable"])  # which runs whenever requests are logged
 async def test_an_answer_that_cannot_be_sent_is_told_of_at_debug(
     serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:

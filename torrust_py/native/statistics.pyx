@@ -1,0 +1,17 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
+"""Counters of requests, as `torrust_py.core.statistics` describes them."""
+
+from torrust_py.core.statistics import Door, DoorCounts, Outcome
+
+assert (len(Door), len(Outcome)) == (DOORS, OUTCOMES)
+
+
+cdef class NativeStatistics:
+    """A row of integers for each door."""
+
+    def count(self, int door, int outcome, /):
+        self.counts[door][outcome] += 1
+
+    def door(self, int door, /):
+        cdef int outcome
+        return DoorCounts._make([self.counts[door][outcome] for outcome in range(OUTCOMES)])

@@ -1,0 +1,117 @@
+# cython: language_level=3
+"""The data of the swarm store, and what other modules of this room may call. Nothing here needs the GIL."""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from torrust_py.native.siphash cimport SipKey
+
+
+cdef enum:
+    IPV4 = 0
+    IPV6 = 1
+    WANTS_IPV4 = 1
+    WANTS_IPV6 = 2
+
+
+cdef struct Swarm:
+    # A torrent, 56 bytes. A half (a family's peers) of up to 32 peers is one block of memory: what is called
+    # `seen`, `endpoints` and `details` in Half, one after the other. A larger one is a Large.
+    uint8_t info_hash[20]
+    uint32_t completed
+    Swarm *next  # in its bucket
+    void *block[2]
+    uint8_t count[2]
+    uint8_t leechers[2]
+    uint8_t capacity[2]  # IS_LARGE: `block` is a Large
+    uint8_t announces  # 2 stands for all above
+    uint8_t is_changed  # it is in the list of what changed
+
+
+cdef struct Page:
+    Page *next
+    Swarm swarms[1023]
+
+
+cdef struct Store:
+    # Torrents in a table of chains that grows by one bucket at a time (linear hashing). Their memory comes in
+    # pages; what is free of it is chained, too.
+    Swarm **heads
+    uint64_t buckets
+    uint64_t bucket_capacity
+    Page *pages
+    Swarm *free_swarms
+    SipKey torrent_key
+    SipKey endpoint_key
+    uint64_t random
+    # totals
+    uint64_t torrents
+    uint64_t seeders
+    uint64_t leechers
+    uint64_t completed
+    # limits (0: none) and retention
+    uint64_t max_torrents
+    uint64_t max_peers
+    uint64_t max_peers_per_torrent
+    int64_t max_peer_timeout
+    bint remove_peerless
+    bint keep_completed
+    # how often the limits were felt
+    uint64_t replaced_peers
+    uint64_t evicted_torrents
+    uint64_t unstored
+    # the expiry pass: the bucket it is at, and the swarm and the peer if it stopped within one
+    uint64_t sweep_bucket
+    bint sweeps_within
+    uint8_t sweep_info_hash[20]
+    int sweep_family
+    int64_t sweep_position
+    # torrents whose completed counter is to be saved
+    Swarm **changed
+    uint64_t changed_count
+    uint64_t changed_capacity
+
+
+cdef struct Announce:
+    # A request. `families` is a sum of WANTS_…; the last two bytes of the endpoint are the port.
+    const uint8_t *info_hash
+    uint64_t hash  # torrent_hash(info_hash)
+    uint8_t endpoint[18]
+    int family
+    const uint8_t *peer_id
+    int64_t uploaded
+    int64_t downloaded
+    int64_t left
+    int event
+    uint32_t num_want
+    int families
+    uint32_t second
+    uint16_t ms
+
+
+cdef struct View:
+    # What the announce is told: counts, and how many peers of each family `choose` will write.
+    Swarm *swarm
+    uint32_t seeders
+    uint32_t leechers
+    uint32_t chosen[2]
+    int64_t hole[2]  # where the receiver itself stands, or -1
+    bint is_seeder
+
+
+cdef uint64_t torrent_hash(const Store *store, const uint8_t *info_hash) noexcept nogil
+cdef Swarm *find_torrent(const Store *store, const uint8_t *info_hash, uint64_t hash) noexcept nogil
+cdef int apply_announce(Store *store, const Announce *request, View *view) noexcept nogil
+cdef uint32_t choose(Store *store, const View *view, int family, uint8_t *out) noexcept nogil
+cdef void counts(const Swarm *swarm, uint32_t *seeders, uint32_t *leechers) noexcept nogil
+cdef void prefetch_bucket(const Store *store, uint64_t hash) noexcept nogil
+cdef Swarm *prefetch_torrent(const Store *store, uint64_t hash) noexcept nogil
+cdef void prefetch_half(const Swarm *swarm, int family) noexcept nogil
+cdef void prefetch_peer(const Store *store, const Swarm *swarm, int family, const uint8_t *endpoint) noexcept nogil
+cdef void prefetch_known(const Store *store, const Swarm *swarm, int family, const uint8_t *endpoint) noexcept nogil
+
+
+cdef class NativeSwarms:
+    cdef Store store
+
+    cdef Swarm *_find(self, bytes info_hash) except? NULL
+    cdef tuple _packed(self, bytes info_hash, int family)

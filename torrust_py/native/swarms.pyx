@@ -1,0 +1,1208 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""The swarm store in C data. What it does is said in `torrust_py.core.swarms`; this is how.
+
+A table of chains from info hash to Swarm grows by one bucket whenever there are more torrents than buckets, so
+that no request pays for the growth of the whole (linear hashing: Litwin, 1980). A half of a swarm keeps its
+peers side by side, leechers before seeders. One of more than SMALL peers finds an endpoint by a table of the
+same kind. A peer that leaves is overwritten by the last of its range.
+
+Functions that may run out of memory say so and leave the store as it was.
+"""
+
+import os
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from libc.stdint cimport UINT32_MAX, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.string cimport memcmp, memcpy, memmove, memset
+
+from torrust_py.native.buckets cimport bucket_of, split_from
+from torrust_py.native.prefetch cimport PREFETCH_READ, PREFETCH_WRITE
+from torrust_py.native.siphash cimport SipKey, table_hash
+
+from torrust_py.core.database import Completed
+from torrust_py.core.swarms import Limits, Pressure, Retention, Totals
+from torrust_py.core.types import NO_SWARM, AnnounceEvent, Families, Peer, SwarmCounts, SwarmPeer, SwarmView
+
+cdef enum:
+    SMALL = 32
+    IS_LARGE = 255
+    INFO_HASH = 20
+    PEER_ID = 20
+    DETAILS = 46  # 20 peer id, 8 uploaded, 8 downloaded, 8 left, 2 event << 10 | milliseconds
+    EVENT_COMPLETED = 1
+    EVENT_STOPPED = 3
+    EVICTION_SAMPLE = 16
+    LONGEST_SEARCH = 4096  # buckets that are looked at for one torrent of a sample
+    PEERS_A_STEP = 256
+    TORRENTS_A_STEP = 4096
+    BUCKETS_A_UNIT = 8  # of the expiry pass: so many buckets cost what a torrent costs
+    NO_PEER = 0xFFFFFFFF
+
+
+cdef struct Large:
+    # A half of more than SMALL peers. `heads` and `next` are its table from endpoint to position.
+    uint32_t count
+    uint32_t leechers
+    uint32_t capacity
+    uint32_t buckets
+    uint32_t bucket_capacity
+    uint32_t *seen
+    uint8_t *endpoints
+    uint8_t *details
+    uint32_t *next
+    uint32_t *heads
+
+
+cdef struct Half:
+    # The peers of one swarm and family, opened for work. Leechers stand at 0 to `leechers` - 1.
+    Swarm *swarm
+    int family
+    size_t size  # of an endpoint
+    uint32_t count
+    uint32_t leechers
+    uint32_t capacity
+    uint32_t *seen  # whole seconds of the last announce << 1 | is a seeder
+    uint8_t *endpoints
+    uint8_t *details
+    Large *large  # NULL in a small one
+
+
+# --- chance
+
+cdef inline uint32_t random_below(Store *store, uint64_t bound) noexcept nogil:
+    """Uniform in 0 to bound - 1 (xorshift64*; bound at most 2**32)."""
+    cdef uint64_t x = store.random
+    x ^= x >> 12
+    x ^= x << 25
+    x ^= x >> 27
+    store.random = x
+    return <uint32_t>(((x * <uint64_t>0x2545F4914F6CDD1D) >> 32) * bound >> 32)
+
+
+# --- torrents
+
+cdef uint64_t torrent_hash(const Store *store, const uint8_t *info_hash) noexcept nogil:
+    return table_hash(&store.torrent_key, info_hash, INFO_HASH)
+
+
+cdef Swarm *find_torrent(const Store *store, const uint8_t *info_hash, uint64_t hash) noexcept nogil:
+    cdef Swarm *swarm = store.heads[bucket_of(hash, store.buckets)]
+    while swarm != NULL and memcmp(swarm.info_hash, info_hash, INFO_HASH) != 0:
+        swarm = swarm.next
+    return swarm
+
+
+cdef void add_bucket(Store *store) noexcept nogil:
+    """One bucket more, if there is memory for it; without, chains are longer."""
+    cdef uint64_t new = store.buckets
+    cdef uint64_t capacity
+    cdef Swarm **heads
+    cdef Swarm **link
+    cdef Swarm *swarm
+    if new == store.bucket_capacity:
+        capacity = new + new // 8 + 8
+        heads = <Swarm **>realloc(store.heads, capacity * sizeof(Swarm *))
+        if heads == NULL:
+            return
+        store.heads = heads
+        store.bucket_capacity = capacity
+    store.heads[new] = NULL
+    store.buckets = new + 1
+    link = &store.heads[split_from(new)]
+    while link[0] != NULL:
+        swarm = link[0]
+        if bucket_of(torrent_hash(store, swarm.info_hash), new + 1) == new:
+            link[0] = swarm.next
+            swarm.next = store.heads[new]
+            store.heads[new] = swarm
+        else:
+            link = &swarm.next
+
+
+cdef Swarm *take_swarm(Store *store) noexcept nogil:
+    """An empty one; NULL without memory."""
+    cdef Swarm *swarm = store.free_swarms
+    cdef Page *page
+    cdef int i
+    if swarm == NULL:
+        page = <Page *>malloc(sizeof(Page))
+        if page == NULL:
+            return NULL
+        page.next = store.pages
+        store.pages = page
+        for i in range(<int>(sizeof(page.swarms) // sizeof(Swarm))):
+            page.swarms[i].next = swarm
+            swarm = &page.swarms[i]
+    store.free_swarms = swarm.next
+    memset(swarm, 0, sizeof(Swarm))
+    return swarm
+
+
+cdef Swarm *new_torrent(Store *store, const uint8_t *info_hash, uint64_t hash) noexcept nogil:
+    """NULL without memory."""
+    cdef Swarm *swarm = take_swarm(store)
+    cdef Swarm **head
+    if swarm == NULL:
+        return NULL
+    memcpy(swarm.info_hash, info_hash, INFO_HASH)
+    swarm.announces = 1
+    if store.torrents >= store.buckets:
+        add_bucket(store)
+    head = &store.heads[bucket_of(hash, store.buckets)]
+    swarm.next = head[0]
+    head[0] = swarm
+    store.torrents += 1
+    return swarm
+
+
+cdef void unlink_torrent(Store *store, Swarm *swarm) noexcept nogil:
+    cdef Swarm **link = &store.heads[bucket_of(torrent_hash(store, swarm.info_hash), store.buckets)]
+    while link[0] != swarm:
+        link = &link[0].next
+    link[0] = swarm.next
+
+
+cdef void free_halves(Swarm *swarm) noexcept nogil:
+    cdef int family
+    for family in range(2):
+        if swarm.capacity[family] == IS_LARGE:
+            free_large(<Large *>swarm.block[family])
+        else:
+            free(swarm.block[family])
+
+
+cdef void drop_torrent(Store *store, Swarm *swarm) noexcept nogil:
+    cdef uint32_t seeders = 0
+    cdef uint32_t leechers = 0
+    counts(swarm, &seeders, &leechers)
+    store.seeders -= seeders
+    store.leechers -= leechers
+    store.completed -= swarm.completed
+    store.torrents -= 1
+    unlink_torrent(store, swarm)
+    free_halves(swarm)
+    swarm.next = store.free_swarms
+    store.free_swarms = swarm
+
+
+# --- halves
+
+cdef void free_large(Large *large) noexcept nogil:
+    free(large.seen)
+    free(large.endpoints)
+    free(large.details)
+    free(large.next)
+    free(large.heads)
+    free(large)
+
+
+cdef inline void open_half(Swarm *swarm, int family, Half *half) noexcept nogil:
+    cdef uint8_t *block = <uint8_t *>swarm.block[family]
+    cdef Large *large
+    half.swarm = swarm
+    half.family = family
+    half.size = 6 if family == IPV4 else 18
+    if swarm.capacity[family] == IS_LARGE:
+        large = <Large *>block
+        half.large = large
+        half.count = large.count
+        half.leechers = large.leechers
+        half.capacity = large.capacity
+        half.seen = large.seen
+        half.endpoints = large.endpoints
+        half.details = large.details
+        return
+    half.large = NULL
+    half.count = swarm.count[family]
+    half.leechers = swarm.leechers[family]
+    half.capacity = swarm.capacity[family]
+    half.seen = <uint32_t *>block
+    half.endpoints = block + 4 * <size_t>half.capacity if block != NULL else NULL
+    half.details = block + (4 + half.size) * half.capacity if block != NULL else NULL
+
+
+cdef inline void close_half(const Half *half) noexcept nogil:
+    """Keep the counts that work on the half has changed."""
+    if half.large != NULL:
+        half.large.count = half.count
+        half.large.leechers = half.leechers
+    else:
+        half.swarm.count[half.family] = <uint8_t>half.count
+        half.swarm.leechers[half.family] = <uint8_t>half.leechers
+
+
+cdef void counts(const Swarm *swarm, uint32_t *seeders, uint32_t *leechers) noexcept nogil:
+    cdef int family
+    cdef const Large *large
+    cdef uint32_t of_half
+    seeders[0] = 0
+    leechers[0] = 0
+    for family in range(2):
+        if swarm.capacity[family] == IS_LARGE:
+            large = <const Large *>swarm.block[family]
+            leechers[0] += large.leechers
+            seeders[0] += large.count - large.leechers
+        else:
+            of_half = swarm.leechers[family]
+            leechers[0] += of_half
+            seeders[0] += swarm.count[family] - of_half
+
+
+cdef inline uint64_t endpoint_hash(const Store *store, const uint8_t *endpoint, size_t size) noexcept nogil:
+    if size == 6:
+        return table_hash(&store.endpoint_key, endpoint, 6)
+    return table_hash(&store.endpoint_key, endpoint, 18)
+
+
+cdef inline uint8_t *endpoint_at(const Half *half, uint32_t position) noexcept nogil:
+    return half.endpoints + half.size * position
+
+
+cdef int64_t find_peer(const Store *store, const Half *half, const uint8_t *endpoint) noexcept nogil:
+    """The position of the peer, or -1."""
+    cdef uint32_t position
+    cdef uint64_t sought = 0
+    cdef uint64_t found = 0
+    if half.large != NULL:
+        position = half.large.heads[
+            bucket_of(endpoint_hash(store, endpoint, half.size), half.large.buckets)
+        ]
+        while position != NO_PEER and memcmp(endpoint_at(half, position), endpoint, half.size) != 0:
+            position = half.large.next[position]
+        return -1 if position == NO_PEER else <int64_t>position
+    if half.size == 6:
+        memcpy(&sought, endpoint, 6)
+        for position in range(half.count):
+            memcpy(&found, half.endpoints + 6 * <size_t>position, 6)
+            if found == sought:
+                return position
+        return -1
+    for position in range(half.count):
+        if memcmp(half.endpoints + 18 * <size_t>position, endpoint, 18) == 0:
+            return position
+    return -1
+
+
+cdef void link_peer(const Store *store, const Half *half, uint32_t position) noexcept nogil:
+    """Let the table of a large half find the peer."""
+    cdef Large *large = half.large
+    cdef uint64_t bucket = bucket_of(
+        endpoint_hash(store, endpoint_at(half, position), half.size), large.buckets
+    )
+    large.next[position] = large.heads[bucket]
+    large.heads[bucket] = position
+
+
+cdef void unlink_peer(const Store *store, const Half *half, uint32_t position) noexcept nogil:
+    cdef Large *large = half.large
+    cdef uint32_t *link = &large.heads[
+        bucket_of(endpoint_hash(store, endpoint_at(half, position), half.size), large.buckets)
+    ]
+    while link[0] != position:
+        link = &large.next[link[0]]
+    link[0] = large.next[position]
+
+
+cdef void add_peer_bucket(const Store *store, const Half *half) noexcept nogil:
+    """One bucket more; there is room for it."""
+    cdef Large *large = half.large
+    cdef uint32_t new = large.buckets
+    cdef uint32_t *link
+    cdef uint32_t position
+    large.heads[new] = NO_PEER
+    large.buckets = new + 1
+    link = &large.heads[split_from(new)]
+    while link[0] != NO_PEER:
+        position = link[0]
+        if bucket_of(endpoint_hash(store, endpoint_at(half, position), half.size), new + 1) == new:
+            link[0] = large.next[position]
+            large.next[position] = large.heads[new]
+            large.heads[new] = position
+        else:
+            link = &large.next[position]
+
+
+cdef void move_peer(const Half *half, uint32_t source, uint32_t target) noexcept nogil:
+    """Overwrite one peer by another; in a large half both are linked by the caller."""
+    if half.size == 6:
+        memcpy(half.endpoints + 6 * <size_t>target, half.endpoints + 6 * <size_t>source, 6)
+    else:
+        memcpy(half.endpoints + 18 * <size_t>target, half.endpoints + 18 * <size_t>source, 18)
+    memcpy(half.details + DETAILS * <size_t>target, half.details + DETAILS * <size_t>source, DETAILS)
+    half.seen[target] = half.seen[source]
+
+
+cdef void relocate_peer(const Store *store, const Half *half, uint32_t source, uint32_t target) noexcept nogil:
+    """Move a peer to a place that is free."""
+    if source == target:
+        return
+    if half.large != NULL:
+        unlink_peer(store, half, source)
+    move_peer(half, source, target)
+    if half.large != NULL:
+        link_peer(store, half, target)
+
+
+cdef void swap_peers(const Store *store, const Half *half, uint32_t one, uint32_t other) noexcept nogil:
+    cdef uint8_t endpoint[18]
+    cdef uint8_t details[DETAILS]
+    cdef uint32_t seen
+    if one == other:
+        return
+    if half.large != NULL:
+        unlink_peer(store, half, one)
+        unlink_peer(store, half, other)
+    memcpy(endpoint, endpoint_at(half, one), half.size)
+    memcpy(details, half.details + DETAILS * <size_t>one, DETAILS)
+    seen = half.seen[one]
+    move_peer(half, other, one)
+    memcpy(endpoint_at(half, other), endpoint, half.size)
+    memcpy(half.details + DETAILS * <size_t>other, details, DETAILS)
+    half.seen[other] = seen
+    if half.large != NULL:
+        link_peer(store, half, one)
+        link_peer(store, half, other)
+
+
+# --- the memory of halves
+
+cdef int resize_small(Half *half, uint32_t capacity) noexcept nogil:
+    """Another capacity of 1 to SMALL peers, at least the count. -1 without memory."""
+    cdef uint8_t *block = <uint8_t *>half.swarm.block[half.family]
+    cdef uint32_t before = half.capacity
+    cdef size_t size = half.size
+    if capacity < before:  # towards the front, before the end is given back
+        memmove(block + 4 * <size_t>capacity, block + 4 * <size_t>before, size * half.count)
+        memmove(block + (4 + size) * capacity, block + (4 + size) * before, DETAILS * <size_t>half.count)
+    block = <uint8_t *>realloc(block, (4 + size + DETAILS) * capacity)
+    if block == NULL:
+        if capacity > before:
+            return -1
+        block = <uint8_t *>half.swarm.block[half.family]
+    elif capacity > before:  # towards the end, the last first
+        memmove(block + (4 + size) * capacity, block + (4 + size) * before, DETAILS * <size_t>half.count)
+        memmove(block + 4 * <size_t>capacity, block + 4 * <size_t>before, size * half.count)
+    half.swarm.block[half.family] = block
+    half.swarm.capacity[half.family] = <uint8_t>capacity
+    half.capacity = capacity
+    half.seen = <uint32_t *>block
+    half.endpoints = block + 4 * <size_t>capacity
+    half.details = block + (4 + size) * capacity
+    return 0
+
+
+cdef int resize_large(Half *half, uint32_t capacity) noexcept nogil:
+    """Another capacity, at least the count. -1 if there is no memory; then all is as it was, or larger."""
+    cdef Large *large = half.large
+    cdef void *moved
+    moved = realloc(large.seen, 4 * <size_t>capacity)
+    if moved == NULL:
+        return -1
+    half.seen = large.seen = <uint32_t *>moved
+    moved = realloc(large.endpoints, half.size * capacity)
+    if moved == NULL:
+        return -1
+    half.endpoints = large.endpoints = <uint8_t *>moved
+    moved = realloc(large.details, DETAILS * <size_t>capacity)
+    if moved == NULL:
+        return -1
+    half.details = large.details = <uint8_t *>moved
+    moved = realloc(large.next, 4 * <size_t>capacity)
+    if moved == NULL:
+        return -1
+    large.next = <uint32_t *>moved
+    if capacity > large.bucket_capacity:  # buckets are as many as the most peers, and never fewer again
+        moved = realloc(large.heads, 4 * <size_t>capacity)
+        if moved == NULL:
+            return -1
+        large.heads = <uint32_t *>moved
+        large.bucket_capacity = capacity
+    half.capacity = large.capacity = capacity
+    return 0
+
+
+cdef int make_large(const Store *store, Half *half) noexcept nogil:
+    """From a block to arrays with a table. -1 without memory."""
+    cdef Large *large = <Large *>calloc(1, sizeof(Large))
+    cdef Half fresh
+    cdef uint32_t position
+    if large == NULL:
+        return -1
+    fresh = half[0]
+    fresh.large = large
+    if resize_large(&fresh, SMALL + SMALL // 8) < 0:
+        free_large(large)
+        return -1
+    memcpy(fresh.seen, half.seen, 4 * <size_t>half.count)
+    memcpy(fresh.endpoints, half.endpoints, half.size * half.count)
+    memcpy(fresh.details, half.details, DETAILS * <size_t>half.count)
+    large.buckets = SMALL
+    for position in range(SMALL):
+        large.heads[position] = NO_PEER
+    for position in range(half.count):
+        link_peer(store, &fresh, position)
+    free(half.swarm.block[half.family])
+    half.swarm.block[half.family] = large
+    half.swarm.capacity[half.family] = IS_LARGE
+    half[0] = fresh
+    return 0
+
+
+cdef void make_small(Half *half) noexcept nogil:
+    """From arrays to a block, if there is memory for it."""
+    cdef uint32_t capacity = half.count
+    cdef uint8_t *block = <uint8_t *>malloc((4 + half.size + DETAILS) * capacity)
+    if block == NULL:
+        return
+    memcpy(block, half.seen, 4 * <size_t>half.count)
+    memcpy(block + 4 * <size_t>capacity, half.endpoints, half.size * half.count)
+    memcpy(block + (4 + half.size) * capacity, half.details, DETAILS * <size_t>half.count)
+    free_large(half.large)
+    half.swarm.block[half.family] = block
+    half.swarm.capacity[half.family] = <uint8_t>capacity
+    half.swarm.count[half.family] = <uint8_t>half.count
+    half.swarm.leechers[half.family] = <uint8_t>half.leechers
+    open_half(half.swarm, half.family, half)
+
+
+cdef int grow(const Store *store, Half *half) noexcept nogil:
+    """Room for one more. -1 without memory."""
+    cdef uint32_t capacity
+    if half.count < half.capacity:
+        return 0
+    capacity = half.capacity + half.capacity // 8 + (half.capacity < 8)
+    if half.large != NULL:
+        return resize_large(half, capacity)
+    if capacity > SMALL:
+        return make_large(store, half)
+    return resize_small(half, capacity)
+
+
+cdef void shrink(Half *half) noexcept nogil:
+    """Give back what is not needed any more."""
+    if half.count == 0 and half.large == NULL:
+        free(half.swarm.block[half.family])
+        half.swarm.block[half.family] = NULL
+        half.swarm.capacity[half.family] = 0
+    elif half.large != NULL and half.count <= SMALL // 2:
+        make_small(half)
+    elif half.large != NULL and half.count < half.capacity // 2:
+        resize_large(half, half.count + half.count // 8)
+    elif half.large == NULL and half.count < half.capacity // 2:
+        resize_small(half, half.count)
+
+
+# --- peers
+
+cdef uint32_t update_peer(
+    const Store *store, Half *half, uint32_t position, const Announce *request
+) noexcept nogil:
+    """Write anew what is known of the peer; its position afterwards."""
+    cdef uint8_t *details = half.details + DETAILS * <size_t>position
+    cdef uint16_t event_and_ms = <uint16_t>(request.event << 10 | request.ms)
+    cdef bint is_seeder = request.left == 0
+    memcpy(details, request.peer_id, PEER_ID)
+    memcpy(details + 20, &request.uploaded, 8)
+    memcpy(details + 28, &request.downloaded, 8)
+    memcpy(details + 36, &request.left, 8)
+    memcpy(details + 44, &event_and_ms, 2)
+    half.seen[position] = request.second << 1 | is_seeder
+    if not is_seeder and position >= half.leechers:
+        swap_peers(store, half, position, half.leechers)
+        position = half.leechers
+        half.leechers += 1
+    elif is_seeder and position < half.leechers:
+        half.leechers -= 1
+        swap_peers(store, half, position, half.leechers)
+        position = half.leechers
+    return position
+
+
+cdef int64_t add_peer(Store *store, Half *half, const Announce *request) noexcept nogil:
+    """Put in a peer that is not there; its position, or -1 without memory."""
+    cdef uint32_t position = half.count
+    if grow(store, half) < 0:
+        return -1
+    memcpy(endpoint_at(half, position), request.endpoint, half.size)
+    half.count += 1
+    if half.large != NULL:
+        link_peer(store, half, position)
+        if half.count > half.large.buckets and half.large.buckets < half.large.bucket_capacity:
+            add_peer_bucket(store, half)
+    if request.left == 0:
+        store.seeders += 1
+    else:
+        store.leechers += 1
+    return update_peer(store, half, position, request)
+
+
+cdef void remove_peer(Store *store, Half *half, uint32_t position) noexcept nogil:
+    """Take out a peer; the counts are kept in the half until it is closed."""
+    if half.large != NULL:
+        unlink_peer(store, half, position)
+    if position < half.leechers:
+        store.leechers -= 1
+        half.leechers -= 1
+        relocate_peer(store, half, half.leechers, position)
+        position = half.leechers
+    else:
+        store.seeders -= 1
+    half.count -= 1
+    relocate_peer(store, half, half.count, position)
+
+
+cdef int note_changed(Store *store, Swarm *swarm) noexcept nogil:
+    """Its completed counter is to be saved. -1 without memory."""
+    cdef uint64_t capacity
+    cdef Swarm **changed
+    if swarm.is_changed:
+        return 0
+    if store.changed_count == store.changed_capacity:
+        capacity = 2 * store.changed_capacity + 64
+        changed = <Swarm **>realloc(store.changed, capacity * sizeof(Swarm *))
+        if changed == NULL:
+            return -1
+        store.changed = changed
+        store.changed_capacity = capacity
+    store.changed[store.changed_count] = swarm
+    store.changed_count += 1
+    swarm.is_changed = 1
+    return 0
+
+
+# --- limits
+
+cdef Swarm *random_torrent(Store *store) noexcept nogil:
+    """Any; NULL if none was found near the bucket that chance chose."""
+    cdef uint64_t bucket
+    cdef uint32_t length = 0
+    cdef uint32_t number
+    cdef int tries
+    cdef Swarm *swarm
+    if store.torrents == 0:
+        return NULL
+    bucket = random_below(store, store.buckets)
+    for tries in range(LONGEST_SEARCH):
+        if store.heads[bucket] != NULL:
+            break
+        bucket = bucket + 1 if bucket + 1 < store.buckets else 0
+    swarm = store.heads[bucket]
+    while swarm != NULL:
+        length += 1
+        swarm = swarm.next
+    if length == 0:
+        return NULL
+    swarm = store.heads[bucket]
+    for number in range(random_below(store, length)):
+        swarm = swarm.next
+    return swarm
+
+
+cdef bint make_room(Store *store) noexcept nogil:
+    """Room for a torrent that has no peers yet: False if a sample has none that a single announce only touched."""
+    cdef bint peers_are_full = 0 < store.max_peers <= store.seeders + store.leechers
+    cdef bint torrents_are_full = 0 < store.max_torrents <= store.torrents
+    cdef uint32_t seeders = 0
+    cdef uint32_t leechers = 0
+    cdef Swarm *candidate
+    cdef int tries
+    if not (peers_are_full or torrents_are_full):
+        return True
+    for tries in range(EVICTION_SAMPLE):
+        candidate = random_torrent(store)
+        if candidate == NULL or candidate.announces >= 2:
+            continue
+        counts(candidate, &seeders, &leechers)
+        if seeders + leechers > 0 or not peers_are_full:
+            drop_torrent(store, candidate)
+            store.evicted_torrents += 1
+            return True
+    return False
+
+
+cdef void replace_one(Store *store, Swarm *swarm, int family) noexcept nogil:
+    """Take out a random peer, of this family if the swarm has any."""
+    cdef Half half
+    open_half(swarm, family, &half)
+    if half.count == 0:
+        open_half(swarm, 1 - family, &half)
+    remove_peer(store, &half, random_below(store, half.count))
+    close_half(&half)
+    shrink(&half)
+    store.replaced_peers += 1
+
+
+# --- one announce
+
+cdef int keep_peer(Store *store, const Announce *request, View *view) noexcept nogil:
+    """Put the peer into its swarm. -1 without memory."""
+    cdef Swarm *swarm = view.swarm
+    cdef uint32_t seeders = 0
+    cdef uint32_t leechers = 0
+    cdef int64_t position = -1
+    cdef Half half
+    if swarm != NULL:
+        open_half(swarm, request.family, &half)
+        position = find_peer(store, &half, request.endpoint)
+    if position >= 0:
+        return keep_known_peer(store, request, view, &half, <uint32_t>position)
+    if swarm != NULL:
+        counts(swarm, &seeders, &leechers)
+    if seeders + leechers == 0:
+        if not make_room(store):
+            store.unstored += 1
+            return 0
+    elif (0 < store.max_peers <= store.seeders + store.leechers
+          or 0 < store.max_peers_per_torrent <= seeders + leechers):
+        replace_one(store, swarm, request.family)
+    if swarm == NULL:
+        swarm = new_torrent(store, request.info_hash, request.hash)
+        if swarm == NULL:
+            return -1
+    open_half(swarm, request.family, &half)
+    position = add_peer(store, &half, request)
+    if position < 0:
+        if view.swarm == NULL:
+            drop_torrent(store, swarm)
+        return -1
+    close_half(&half)
+    view.swarm = swarm
+    view.hole[request.family] = position
+    return 0
+
+
+cdef int keep_known_peer(
+    Store *store, const Announce *request, View *view, Half *half, uint32_t position
+) noexcept nogil:
+    cdef uint32_t leechers = half.leechers
+    if request.event == EVENT_COMPLETED and (
+        half.details[DETAILS * <size_t>position + 45] >> 2 != EVENT_COMPLETED
+    ):
+        if store.keep_completed and note_changed(store, half.swarm) < 0:
+            return -1
+        if half.swarm.completed < UINT32_MAX:
+            half.swarm.completed += 1
+            store.completed += 1
+    view.hole[request.family] = update_peer(store, half, position, request)
+    if half.leechers != leechers:
+        store.leechers += <uint64_t>half.leechers - leechers
+        store.seeders -= <uint64_t>half.leechers - leechers
+        close_half(half)
+    return 0
+
+
+cdef void stop_peer(Store *store, const Announce *request, Swarm *swarm) noexcept nogil:
+    cdef Half half
+    cdef int64_t position
+    open_half(swarm, request.family, &half)
+    position = find_peer(store, &half, request.endpoint)
+    if position >= 0:
+        remove_peer(store, &half, <uint32_t>position)
+        close_half(&half)
+        shrink(&half)
+
+
+cdef void share(View *view, const Announce *request) noexcept nogil:
+    """How many peers of each family the receiver gets: both share what it wants."""
+    cdef uint32_t others[2]
+    cdef uint32_t wanted[2]
+    cdef uint32_t reserved
+    cdef int family
+    cdef Half half
+    for family in range(2):
+        open_half(view.swarm, family, &half)
+        others[family] = half.count - (view.hole[family] >= 0)
+        wanted[family] = request.num_want if request.families & (WANTS_IPV4 << family) else 0
+    if request.families == WANTS_IPV4 | WANTS_IPV6:
+        reserved = min(others[IPV6], request.num_want // 2)
+        wanted[IPV4] = min(others[IPV4], request.num_want - reserved)
+        wanted[IPV6] = request.num_want - wanted[IPV4]
+    for family in range(2):
+        view.chosen[family] = min(wanted[family], others[family])
+
+
+cdef int apply_announce(Store *store, const Announce *request, View *view) noexcept nogil:
+    """Apply the request and say what `choose` may write. -1 without memory; then nothing is changed."""
+    cdef Swarm *swarm = find_torrent(store, request.info_hash, request.hash)
+    cdef size_t size = 6 if request.family == IPV4 else 18
+    view.swarm = swarm
+    view.seeders = view.leechers = 0
+    view.chosen[IPV4] = view.chosen[IPV6] = 0
+    view.hole[IPV4] = view.hole[IPV6] = -1
+    view.is_seeder = request.left == 0
+    if swarm != NULL and swarm.announces < 2:
+        swarm.announces += 1
+    if request.event == EVENT_STOPPED:
+        if swarm != NULL:
+            stop_peer(store, request, swarm)
+            counts(swarm, &view.seeders, &view.leechers)
+        return 0
+    if request.endpoint[size - 1] or request.endpoint[size - 2]:  # nobody is reached at port 0
+        if keep_peer(store, request, view) < 0:
+            return -1
+    if view.swarm != NULL:
+        counts(view.swarm, &view.seeders, &view.leechers)
+        share(view, request)
+    return 0
+
+
+# --- the choice of peers
+
+cdef inline void copy_endpoint(uint8_t *out, const uint8_t *endpoint, size_t size) noexcept nogil:
+    if size == 6:
+        memcpy(out, endpoint, 6)
+    else:
+        memcpy(out, endpoint, 18)
+
+
+cdef void copy_all(const Half *half, uint32_t end, int64_t hole, uint8_t *out) noexcept nogil:
+    """The peers at 0 to end - 1 without the one at the hole."""
+    cdef size_t before = half.size * (<size_t>hole if 0 <= hole < end else end)
+    memcpy(out, half.endpoints, before)
+    if 0 <= hole < end:
+        memcpy(out + before, half.endpoints + before + half.size, half.size * end - half.size - before)
+
+
+cdef void pick(
+    Store *store, const Half *half, uint32_t first, uint32_t end, int64_t hole, uint32_t wanted, uint8_t *out
+) noexcept nogil:
+    """Fewer than all of the peers at first to end - 1 without the one at the hole.
+
+    These others form a ring. From a random start it is cut into as many parts as are wanted, whose sizes differ
+    by at most one, and of each part one random peer is taken. Since the start is uniform over the ring, every
+    peer is equally likely.
+    """
+    cdef bint has_hole = first <= hole < end
+    cdef uint32_t others = end - first - has_hole
+    cdef uint32_t skipped = <uint32_t>hole - first if has_hole else others
+    cdef uint32_t part = others // wanted
+    cdef uint32_t larger_parts = others % wanted
+    cdef uint32_t start = random_below(store, others)
+    cdef uint32_t number, size, at
+    cdef size_t endpoint_size = half.size
+    cdef const uint8_t *endpoints = half.endpoints + endpoint_size * first
+    for number in range(wanted):
+        size = part + (number < larger_parts)
+        at = start + random_below(store, size)
+        if at >= others:
+            at -= others
+        copy_endpoint(out, endpoints + endpoint_size * (at + (at >= skipped)), endpoint_size)
+        out += endpoint_size
+        start += size
+
+
+cdef uint32_t choose(Store *store, const View *view, int family, uint8_t *out) noexcept nogil:
+    """Write the endpoints that a view promises of one family; how many.
+
+    A seeder gets leechers first, then seeders; a leecher gets both alike.
+    """
+    cdef uint32_t wanted = view.chosen[family]
+    cdef int64_t hole = view.hole[family]
+    cdef Half half
+    if wanted == 0:
+        return 0
+    open_half(view.swarm, family, &half)
+    if wanted == half.count - (hole >= 0):
+        copy_all(&half, half.count, hole, out)
+    elif not view.is_seeder:
+        pick(store, &half, 0, half.count, hole, wanted, out)
+    elif wanted < half.leechers:
+        pick(store, &half, 0, half.leechers, -1, wanted, out)
+    else:
+        copy_all(&half, half.leechers, -1, out)
+        if wanted > half.leechers:
+            out += half.size * half.leechers
+            pick(store, &half, half.leechers, half.count, hole, wanted - half.leechers, out)
+    return wanted
+
+
+# --- what a batch of requests will need, fetched while others are worked on
+
+cdef void prefetch_bucket(const Store *store, uint64_t hash) noexcept nogil:
+    PREFETCH_READ(&store.heads[bucket_of(hash, store.buckets)])
+
+
+cdef Swarm *prefetch_torrent(const Store *store, uint64_t hash) noexcept nogil:
+    """The first of its bucket, which most chains end with."""
+    cdef Swarm *swarm = store.heads[bucket_of(hash, store.buckets)]
+    if swarm != NULL:
+        PREFETCH_READ(swarm)
+        PREFETCH_READ(<const uint8_t *>swarm + sizeof(Swarm) - 1)
+    return swarm
+
+
+cdef void prefetch_half(const Swarm *swarm, int family) noexcept nogil:
+    cdef const uint8_t *block
+    cdef size_t at
+    cdef size_t end
+    if swarm == NULL or swarm.block[family] == NULL:
+        return
+    block = <const uint8_t *>swarm.block[family]
+    end = sizeof(Large)
+    if swarm.capacity[family] != IS_LARGE:
+        end = (4 + (6 if family == IPV4 else 18)) * <size_t>swarm.capacity[family]
+    at = 0
+    while at < end:
+        PREFETCH_READ(block + at)
+        at += 64
+
+
+cdef void prefetch_peer(
+    const Store *store, const Swarm *swarm, int family, const uint8_t *endpoint
+) noexcept nogil:
+    """Where a large half finds the peer."""
+    cdef const Large *large
+    if swarm != NULL and swarm.capacity[family] == IS_LARGE:
+        large = <const Large *>swarm.block[family]
+        PREFETCH_READ(
+            &large.heads[
+                bucket_of(endpoint_hash(store, endpoint, 6 if family == IPV4 else 18), large.buckets)
+            ]
+        )
+
+
+cdef void prefetch_known(
+    const Store *store, const Swarm *swarm, int family, const uint8_t *endpoint
+) noexcept nogil:
+    """What a large half holds of the peer, if it is the first of its bucket."""
+    cdef const Large *large
+    cdef size_t position
+    cdef size_t size = 6 if family == IPV4 else 18
+    if swarm == NULL or swarm.capacity[family] != IS_LARGE:
+        return
+    large = <const Large *>swarm.block[family]
+    position = large.heads[bucket_of(endpoint_hash(store, endpoint, size), large.buckets)]
+    if position != NO_PEER:
+        PREFETCH_READ(large.endpoints + size * position)
+        PREFETCH_WRITE(large.seen + position)
+        PREFETCH_WRITE(large.details + DETAILS * position)
+        PREFETCH_WRITE(large.details + DETAILS * position + DETAILS - 1)
+
+
+# --- expiry
+
+cdef int64_t expire_peers(
+    Store *store, Swarm *swarm, int family, int64_t first, int64_t count, uint64_t bound
+) noexcept nogil:
+    """Look at `count` peers from `first` on downwards; the next position to look at, or -1.
+
+    Downwards, since what leaves is overwritten by the last, which was looked at before.
+    """
+    cdef Half half
+    cdef int64_t position
+    cdef int64_t last
+    open_half(swarm, family, &half)
+    position = min(first, <int64_t>half.count - 1)
+    last = max(<int64_t>-1, position - count)
+    while position > last:
+        if half.seen[position] < bound:
+            remove_peer(store, &half, <uint32_t>position)
+        position -= 1
+    close_half(&half)
+    shrink(&half)
+    return last
+
+
+cdef bint is_forgotten(const Store *store, const Swarm *swarm) noexcept nogil:
+    """True if nothing keeps the torrent."""
+    cdef uint32_t seeders = 0
+    cdef uint32_t leechers = 0
+    if not store.remove_peerless or (store.keep_completed and swarm.completed > 0):
+        return False
+    counts(swarm, &seeders, &leechers)
+    return seeders + leechers == 0
+
+
+cdef Swarm *where_the_sweep_stopped(Store *store, uint64_t bucket) noexcept nogil:
+    """NULL if the swarm has left the bucket meanwhile; then the bucket is looked at from its beginning."""
+    cdef Swarm *swarm = store.heads[bucket]
+    while swarm != NULL and memcmp(swarm.info_hash, store.sweep_info_hash, INFO_HASH) != 0:
+        swarm = swarm.next
+    return swarm
+
+
+cdef int64_t sweep_swarm(Store *store, Swarm *swarm, int64_t work, uint64_t bound) noexcept nogil:
+    """Go on within a swarm; what is left of `work`. `sweeps_within` says that the pass is to be resumed there."""
+    cdef int family = 0
+    cdef int64_t position = UINT32_MAX
+    cdef int64_t before
+    cdef Half half
+    if store.sweeps_within:
+        family = store.sweep_family
+        position = store.sweep_position
+        store.sweeps_within = False
+    while family < 2:
+        open_half(swarm, family, &half)
+        position = min(position, <int64_t>half.count - 1)
+        while position >= 0:
+            if work <= 0:
+                memcpy(store.sweep_info_hash, swarm.info_hash, INFO_HASH)
+                store.sweep_family = family
+                store.sweep_position = position
+                store.sweeps_within = True
+                return work
+            before = position
+            position = expire_peers(store, swarm, family, position, PEERS_A_STEP, bound)
+            work -= before - position
+        family += 1
+        position = UINT32_MAX
+    return work - 1
+
+
+cdef bint sweep(Store *store, int64_t work, uint64_t bound) noexcept nogil:
+    """True if the pass has ended."""
+    cdef Swarm *swarm
+    cdef Swarm *next
+    while store.sweep_bucket < store.buckets:
+        if work <= 0:
+            return False
+        swarm = NULL
+        if store.sweeps_within:
+            swarm = where_the_sweep_stopped(store, store.sweep_bucket)
+            store.sweeps_within = swarm != NULL
+        if swarm == NULL:
+            swarm = store.heads[store.sweep_bucket]
+        while swarm != NULL:
+            next = swarm.next
+            work = sweep_swarm(store, swarm, work, bound)
+            if store.sweeps_within:
+                return False
+            if is_forgotten(store, swarm):
+                drop_torrent(store, swarm)
+            swarm = next
+        store.sweep_bucket += 1
+        if store.sweep_bucket % BUCKETS_A_UNIT == 0:
+            work -= 1
+    store.sweep_bucket = 0
+    return True
+
+
+# --- the door to Python
+
+cdef bytes chosen_bytes(Store *store, const View *view, int family):
+    cdef Py_ssize_t size = (6 if family == IPV4 else 18) * <Py_ssize_t>view.chosen[family]
+    cdef bytes peers = PyBytes_FromStringAndSize(NULL, size)
+    choose(store, view, family, <uint8_t *>PyBytes_AS_STRING(peers))
+    return peers
+
+
+cdef object EVENTS = tuple(AnnounceEvent)
+cdef object OF_IPV4 = Families.IPV4
+cdef object OF_IPV6 = Families.IPV6
+
+
+cdef class NativeSwarms:
+    """The store that `torrust_py.core.swarms.Swarms` describes. `random` makes so many random bytes."""
+
+    def __cinit__(self, *, limits=Limits(), retention=Retention(), random=os.urandom):
+        cdef bytes chance = random(40)
+        self.store.max_torrents = limits.max_torrents
+        self.store.max_peers = limits.max_peers
+        self.store.max_peers_per_torrent = limits.max_peers_per_torrent
+        self.store.max_peer_timeout = retention.max_peer_timeout
+        self.store.remove_peerless = retention.remove_peerless
+        self.store.keep_completed = retention.keep_completed
+        memcpy(&self.store.torrent_key, PyBytes_AS_STRING(chance), 16)
+        memcpy(&self.store.endpoint_key, PyBytes_AS_STRING(chance) + 16, 16)
+        memcpy(&self.store.random, PyBytes_AS_STRING(chance) + 32, 8)
+        self.store.random |= 1
+        self.store.heads = <Swarm **>calloc(8, sizeof(Swarm *))
+        if self.store.heads == NULL:
+            raise MemoryError
+        self.store.buckets = self.store.bucket_capacity = 8
+
+    def __dealloc__(self):
+        cdef uint64_t bucket
+        cdef Swarm *swarm
+        cdef Page *page
+        for bucket in range(self.store.buckets):
+            swarm = self.store.heads[bucket]
+            while swarm != NULL:
+                free_halves(swarm)
+                swarm = swarm.next
+        while self.store.pages != NULL:
+            page = self.store.pages
+            self.store.pages = page.next
+            free(page)
+        free(self.store.heads)
+        free(self.store.changed)
+
+    def announce(self, bytes info_hash, peer, *, num_want, families, now_ms):
+        cdef Announce request
+        cdef View view
+        cdef bytes endpoint = peer[0]
+        cdef bytes peer_id = peer[1]
+        cdef uint64_t now = now_ms
+        assert len(info_hash) == INFO_HASH and len(peer_id) == PEER_ID and len(endpoint) in (6, 18)
+        request.info_hash = <const uint8_t *>PyBytes_AS_STRING(info_hash)
+        request.hash = torrent_hash(&self.store, request.info_hash)
+        memcpy(request.endpoint, PyBytes_AS_STRING(endpoint), len(endpoint))
+        request.family = IPV4 if len(endpoint) == 6 else IPV6
+        request.peer_id = <const uint8_t *>PyBytes_AS_STRING(peer_id)
+        request.uploaded = peer[2]
+        request.downloaded = peer[3]
+        request.left = peer[4]
+        request.event = peer[5]
+        request.num_want = num_want
+        request.families = (
+            WANTS_IPV4 if families is OF_IPV4 else WANTS_IPV6 if families is OF_IPV6
+            else WANTS_IPV4 | WANTS_IPV6
+        )
+        request.second = <uint32_t>(now // 1000)
+        request.ms = <uint16_t>(now % 1000)
+        if apply_announce(&self.store, &request, &view) < 0:
+            raise MemoryError
+        return SwarmView(
+            view.seeders,
+            view.leechers,
+            chosen_bytes(&self.store, &view, IPV4),
+            chosen_bytes(&self.store, &view, IPV6),
+        )
+
+    cdef Swarm *_find(self, bytes info_hash) except? NULL:
+        cdef const uint8_t *raw = <const uint8_t *>PyBytes_AS_STRING(info_hash)
+        assert len(info_hash) == INFO_HASH
+        return find_torrent(&self.store, raw, torrent_hash(&self.store, raw))
+
+    def scrape(self, bytes info_hash, /):
+        cdef Swarm *swarm = self._find(info_hash)
+        cdef uint32_t seeders = 0
+        cdef uint32_t leechers = 0
+        if swarm == NULL:
+            return NO_SWARM
+        counts(swarm, &seeders, &leechers)
+        return SwarmCounts(seeders, swarm.completed, leechers)
+
+    def peer_ids(self, bytes info_hash, bytes endpoints, *, Py_ssize_t size):
+        cdef Swarm *swarm = self._find(info_hash)
+        cdef Half half
+        cdef Py_ssize_t at
+        cdef int64_t position
+        cdef list found = []
+        if swarm == NULL:
+            return found
+        open_half(swarm, IPV4 if size == 6 else IPV6, &half)
+        for at in range(0, len(endpoints), size):
+            position = find_peer(&self.store, &half, <const uint8_t *>PyBytes_AS_STRING(endpoints) + at)
+            found.append((<const char *>half.details + DETAILS * position)[:PEER_ID])
+        return found
+
+    def __contains__(self, bytes info_hash):
+        return self._find(info_hash) != NULL
+
+    def totals(self):
+        cdef Store *store = &self.store
+        return Totals(store.torrents, store.seeders, store.completed, store.leechers)
+
+    def pressure(self):
+        cdef Store *store = &self.store
+        return Pressure(store.replaced_peers, store.evicted_torrents, store.unstored)
+
+    def expire(self, now_ms, *, work):
+        cdef int64_t oldest = now_ms // 1000 - self.store.max_peer_timeout
+        cdef int64_t units = work
+        cdef uint64_t bound = <uint64_t>oldest << 1 if oldest > 0 else 0
+        return sweep(&self.store, units, bound)
+
+    def torrents(self):
+        cdef uint64_t bucket = 0
+        cdef Swarm *swarm
+        cdef list step
+        while bucket < self.store.buckets:
+            step = []
+            while bucket < self.store.buckets and len(step) < TORRENTS_A_STEP:
+                swarm = self.store.heads[bucket]
+                while swarm != NULL:
+                    step.append((<const char *>swarm.info_hash)[:INFO_HASH])
+                    swarm = swarm.next
+                bucket += 1
+            yield step
+
+    def peers(self, bytes info_hash, /):
+        for packed in [self._packed(info_hash, IPV4), self._packed(info_hash, IPV6)]:
+            for first in range(0, len(packed[0]) // 4, PEERS_A_STEP):
+                yield unpacked(packed, first)
+
+    cdef tuple _packed(self, bytes info_hash, int family):
+        """The arrays of a half as they are now, and the size of its endpoints."""
+        cdef Swarm *swarm = self._find(info_hash)
+        cdef Half half
+        if swarm == NULL:
+            return b"", b"", b"", 6
+        open_half(swarm, family, &half)
+        if half.count == 0:
+            return b"", b"", b"", 6
+        return (
+            (<const char *>half.seen)[: 4 * <size_t>half.count],
+            (<const char *>half.endpoints)[: half.size * half.count],
+            (<const char *>half.details)[: DETAILS * <size_t>half.count],
+            half.size,
+        )
+
+    def take_completed(self):
+        cdef uint64_t number
+        cdef Swarm *swarm
+        cdef list taken = []
+        for number in range(self.store.changed_count):
+            swarm = self.store.changed[number]
+            taken.append(Completed((<const char *>swarm.info_hash)[:INFO_HASH], swarm.completed))
+        for number in range(self.store.changed_count):
+            self.store.changed[number].is_changed = 0
+        self.store.changed_count = 0
+        return taken
+
+    def restore(self, rows, /):
+        cdef Store *store = &self.store
+        cdef Swarm *swarm
+        cdef bytes info_hash
+        cdef uint32_t completed
+        cdef uint64_t restored = 0
+        for info_hash, counter in rows:
+            swarm = self._find(info_hash)
+            completed = <uint32_t>min(counter, UINT32_MAX)
+            if swarm == NULL:
+                if 0 < store.max_torrents <= 2 * store.torrents:
+                    continue
+                swarm = new_torrent(
+                    store,
+                    <const uint8_t *>PyBytes_AS_STRING(info_hash),
+                    torrent_hash(store, <const uint8_t *>PyBytes_AS_STRING(info_hash)),
+                )
+                if swarm == NULL:
+                    raise MemoryError
+            restored += 1
+            swarm.announces = 2  # it has a past, so it is not what an eviction looks for
+            if completed > swarm.completed:
+                store.completed += completed - swarm.completed
+                swarm.completed = completed
+        return restored
+
+
+cdef list unpacked(tuple packed, Py_ssize_t first):
+    """PEERS_A_STEP of the peers of a half that was packed, from `first` on."""
+    cdef bytes seen = packed[0]
+    cdef bytes endpoints = packed[1]
+    cdef bytes details = packed[2]
+    cdef Py_ssize_t size = packed[3]
+    cdef Py_ssize_t at
+    cdef const char *detail
+    cdef uint32_t second
+    cdef int64_t numbers[3]
+    cdef uint16_t event_and_ms
+    cdef list step = []
+    for at in range(first, min(first + PEERS_A_STEP, len(seen) // 4)):
+        detail = PyBytes_AS_STRING(details) + DETAILS * at
+        memcpy(&second, PyBytes_AS_STRING(seen) + 4 * at, 4)
+        memcpy(numbers, detail + 20, 24)
+        memcpy(&event_and_ms, detail + 44, 2)
+        peer = Peer(
+            endpoints[at * size : (at + 1) * size],
+            detail[:PEER_ID],
+            numbers[0],
+            numbers[1],
+            numbers[2],
+            EVENTS[event_and_ms >> 10],
+        )
+        step.append(SwarmPeer(peer, <uint64_t>(second >> 1) * 1000 + (event_and_ms & 1023)))
+    return step
