@@ -1,17 +1,20 @@
 """`scripts/benchmark`: the command line, and what runs in which order."""
 
+import contextlib
 import os
 import signal
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
 import click
 from growth_runs import measure_growth
 from measuring import LoadGenerator
+from rich.console import Console
 from rows import Report, machine, python, terminal
-from servers import Place
+from servers import Place, ServerFailed, Unavailable
 from steps import Steps
 from tracker_runs import measure_api, measure_memory, measure_start
 from udp_runs import LISTED_PAIRS, measure_listed, measure_udp
@@ -76,11 +79,9 @@ def main(
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _stop)
     console = terminal()
-    report, load = Report(rounds, console), LoadGenerator(generator_core)
+    report, load = Report(console), LoadGenerator(generator_core)
     console.print(f"{machine()}; {python()}; server on core {server_core}, load on core {generator_core}")
-    with tempfile.TemporaryDirectory(prefix="benchmark-") as name, Steps(console) as steps:
-        Path(name).chmod(0o755)  # opentracker gives root up
-        place = Place(server_core, Path(name))
+    with _place(server_core) as place, Steps(console) as steps:
         if udp or not (memory or growth or listed or api or start):
             measure_udp(place, load, report, steps, rounds=rounds, aquatic_udp=aquatic)
         if memory:
@@ -94,14 +95,29 @@ def main(
         if start:
             measure_start(place, report, steps, rounds=rounds)
     report.show()
+    _show_losses(console, load)
+    report.write_markdown()
+    sys.exit(report.missed or any(load.wrong.values()))
+
+
+@contextlib.contextmanager
+def _place(core: int) -> Iterator[Place]:
+    """A directory for what runs on this core. What fails there ends the program, with one line about it."""
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as name:
+        Path(name).chmod(0o755)  # opentracker gives root up
+        try:
+            yield Place(core, Path(name))
+        except (ServerFailed, Unavailable) as error:
+            raise click.ClickException(str(error)) from error
+
+
+def _show_losses(console: Console, load: LoadGenerator) -> None:
     for server, count in load.lost.items():
         if count:
             console.print(f"{server}: {count:,} requests lost")
     for server, count in load.wrong.items():
         if count:
             console.print(f"{server}: {count:,} wrong responses", style="red")
-    report.write_markdown()
-    sys.exit(report.missed or any(load.wrong.values()))
 
 
 def _cores() -> tuple[int, int]:

@@ -68,7 +68,6 @@ def number(value: float) -> str:
 
 @dataclass(slots=True)
 class Report:
-    rounds: int
     console: Console
     rows: list[Row] = field(default_factory=list)
     measured: list[Table] = field(default_factory=list)
@@ -98,16 +97,16 @@ class Report:
     def write_markdown(self) -> None:
         """Rows of the table in docs/benchmarks.md, and the line about the machine below it."""
         date = datetime.datetime.now(datetime.UTC).date().isoformat()
-        how = f"`{_command()}` at {_commit()}, {python()}, median [least-most] of {self.rounds} rounds"
+        how = f"`{_command()}` at {_commit()}, {python()}"
         for row in self.rows:
             if row.values:
-                print(f"| {date} | {row.what} | | {row.text} | {how} |")
+                print(f"| {date} | {row.what} | | {row.text} | {how}, {_rounds(len(row.values))} |")
         print(f"\nMachine: {machine()}.")
 
 
 def terminal() -> Console:
-    console = Console(stderr=True)
-    return console if console.is_terminal else Console(stderr=True, width=_WIDTH)
+    console = Console(stderr=True, highlight=False)
+    return console if console.is_terminal else Console(stderr=True, highlight=False, width=_WIDTH)
 
 
 def machine() -> str:
@@ -121,6 +120,10 @@ def machine() -> str:
 
 def python() -> str:
     return f"{platform.python_implementation()} {platform.python_version()}"
+
+
+def _rounds(count: int) -> str:
+    return "one run" if count == 1 else f"median [least-most] of {count} rounds"
 
 
 def _command() -> str:

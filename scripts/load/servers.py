@@ -28,15 +28,21 @@ class Unavailable(Exception):
     """A server that cannot be measured here; the text is the reason."""
 
 
+class ServerFailed(Exception):
+    """One that could, and then did not as it should; the text says which and what."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Server:
     name: str
     process: subprocess.Popen[bytes]
+    log: Path
     port: int
     started: float
     """`time.monotonic()` when it was started."""
     api_port: int = 0
     gives_known_peers: bool = True
+    can_be_suspended: bool = True
 
     @property
     def pid(self) -> int:
@@ -49,8 +55,13 @@ class Server:
                 return int(line.split()[1]) * 1024
         raise ProcessLookupError(self.name)
 
+    def last_words(self) -> str:
+        """The last line that it wrote."""
+        return self.log.read_text(errors="replace").strip().rpartition("\n")[2] or "it says nothing"
+
     def suspend(self) -> None:
-        self.process.send_signal(signal.SIGSTOP)
+        if self.can_be_suspended:
+            self.process.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
         self.process.send_signal(signal.SIGCONT)
@@ -82,9 +93,11 @@ class Place:
         api_port: int = 0,
         environment: Mapping[str, str] | None = None,
         gives_known_peers: bool = True,
+        can_be_suspended: bool = True,
     ) -> Iterator[Server]:
         """Runs until the context is left. Raises Unavailable if it does not answer."""
-        with (self.directory / f"{name}.log").open("wb") as log:
+        log_file = self.directory / f"{name}.log"
+        with log_file.open("wb") as log:
             started = time.monotonic()
             process = subprocess.Popen(
                 ["taskset", "--cpu-list", str(self.core), *command],
@@ -95,9 +108,9 @@ class Place:
                 stderr=log,
                 process_group=0,  # Ctrl-C reaches the benchmark alone, which ends them
             )
-        server = Server(name, process, port, started, api_port, gives_known_peers)
+        server = Server(name, process, log_file, port, started, api_port, gives_known_peers, can_be_suspended)
         try:
-            _wait_for_answer(server, Path(log.name))
+            _wait_for_answer(server)
             yield server
         finally:
             _end(process)
@@ -169,7 +182,10 @@ def opentracker(place: Place, info_hashes: Path) -> contextlib.AbstractContextMa
 
 
 def aquatic(place: Place, program: Path | None) -> contextlib.AbstractContextManager[Server]:
-    """`aquatic_udp` with one worker, over io_uring if it was built with it. Raises Unavailable."""
+    """`aquatic_udp` with one worker, over io_uring if it was built with it. Raises Unavailable.
+
+    Over io_uring a SIGSTOP ends it (EINTR, which it does not expect), so it idles while others are measured.
+    """
     if program is None:
         raise Unavailable("give the aquatic_udp binary: --aquatic PATH")
     printed = subprocess.run([program, "-p"], capture_output=True, text=True, check=True)
@@ -179,11 +195,17 @@ def aquatic(place: Place, program: Path | None) -> contextlib.AbstractContextMan
     _listen(_table(document, "network"), port)
     _table(document, "protocol")["max_response_peers"] = 50
     cleaning = _table(document, "cleaning")
-    cleaning["max_peer_age"] = cleaning["max_connection_age"] = 86_400
+    for name in ("torrent_cleaning_interval", "max_peer_age", "max_connection_age"):
+        cleaning[name] = 86_400
     configuration = place.directory / "aquatic.toml"
     configuration.write_text(tomlkit.dumps(document))
-    name = "aquatic io_uring" if "use_io_uring" in _table(document, "network") else "aquatic mio"
-    return place.running(name, [program, "-c", configuration], port=port)
+    over_io_uring = "use_io_uring" in _table(document, "network")
+    return place.running(
+        "aquatic io_uring" if over_io_uring else "aquatic mio",
+        [program, "-c", configuration],
+        port=port,
+        can_be_suspended=not over_io_uring,
+    )
 
 
 def _table(document: tomlkit.TOMLDocument, name: str) -> Table:
@@ -226,7 +248,7 @@ def free_port(kind: socket.SocketKind) -> int:
         return port
 
 
-def _wait_for_answer(server: Server, log: Path) -> None:
+def _wait_for_answer(server: Server) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.connect(("127.0.0.1", server.port))
         client.settimeout(0.002)
@@ -240,8 +262,7 @@ def _wait_for_answer(server: Server, log: Path) -> None:
                 time.sleep(0.002)
             else:
                 return
-    last_words = log.read_text(errors="replace").strip().rpartition("\n")[2]
-    raise Unavailable(f"{server.name} does not answer: {last_words or 'it says nothing'}")
+    raise Unavailable(f"{server.name} does not answer: {server.last_words()}")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -116,7 +116,7 @@ def _table(title: str, windows: Mapping[str, list[Window]], memory: Mapping[str,
     for name, of_server in windows.items():
         table.add_row(
             name,
-            spread([window.rate for window in of_server]),
+            spread([window.rate / 1000 for window in of_server]),
             spread([window.cpu_us for window in of_server]),
             *(spread(ratios(of_server, windows[other])) for other in ("floor", *others)),
             *(f"{statistics.median(values):,.0f}" for values in _latencies(of_server)),
