@@ -393,9 +393,11 @@ cdef int resize_small(Half *half, uint32_t capacity) noexcept nogil:
 
 
 cdef int resize_large(Half *half, uint32_t capacity) noexcept nogil:
-    """Another capacity, at least the count. -1 if there is no memory; then all is as it was, or larger."""
+    """Another capacity, at least the count. -1 if there is no memory for it; no array is ever too small."""
     cdef Large *large = half.large
     cdef void *moved
+    if capacity < half.capacity:
+        half.capacity = large.capacity = capacity
     moved = realloc(large.seen, 4 * <size_t>capacity)
     if moved == NULL:
         return -1

@@ -188,6 +188,10 @@ cdef class UdpPlane:
     cdef uint8_t *answers
     cdef uint8_t *names
     cdef uint8_t *controls
+    cdef int64_t slot  # of the connection ids, and the time, as of the batch
+    cdef uint32_t second
+    cdef uint16_t ms
+    cdef Client clients[BATCH]
     cdef Announce announces[BATCH]
     cdef Swarm *found[BATCH]
     cdef int sizes[BATCH]  # of the responses, in the order of the requests; 0: none
@@ -272,9 +276,11 @@ cdef class UdpPlane:
                 if self.fallbacks == 0:
                     self._send(received)
             if self.fallbacks:
-                self._fall_back(received, now_ms)
-                with nogil:
-                    self._send(received)
+                try:
+                    self._fall_back(received, now_ms)
+                finally:
+                    with nogil:
+                        self._send(received)
             total += received
             if received < BATCH:
                 break
@@ -336,18 +342,20 @@ cdef class UdpPlane:
 
     cdef void _answer(self, int received, int64_t now_ms) noexcept nogil:
         cdef int i
-        cdef Client client
+        self.slot = self.connection_ids.slot(now_ms)
+        self.second = <uint32_t>(now_ms // 1000)
+        self.ms = <uint16_t>(now_ms % 1000)
         self.fallbacks = 0
+        for i in range(received):
+            read_client(<const uint8_t *>self.requests[i].msg_hdr.msg_name, &self.clients[i])
         self._prefetch(received)
         for i in range(received):
-            read_client(<const uint8_t *>self.requests[i].msg_hdr.msg_name, &client)
-            self.sizes[i] = self._answer_one(i, &client, now_ms)
+            self.sizes[i] = self._answer_one(i, &self.clients[i])
             self.fallbacks += self.sizes[i] == FOR_FALLBACK
 
     cdef void _prefetch(self, int received) noexcept nogil:
         """Fetch what the announces of the batch will need, stage by stage, so that one waits while others do."""
         cdef int i
-        cdef Client client
         cdef const uint8_t *datagram
         cdef Announce *announce
         cdef Store *store = &self.swarms.store
@@ -356,10 +364,9 @@ cdef class UdpPlane:
             announce = &self.announces[i]
             announce.info_hash = NULL
             if may_be_announce(datagram, self.requests[i].msg_len):
-                read_client(<const uint8_t *>self.requests[i].msg_hdr.msg_name, &client)
                 announce.info_hash = datagram + 16
                 announce.hash = torrent_hash(store, announce.info_hash)
-                self._write_endpoint(announce, datagram, &client)
+                self._write_endpoint(announce, datagram, &self.clients[i])
                 prefetch_bucket(store, announce.hash)
         for i in range(received):
             announce = &self.announces[i]
@@ -382,14 +389,14 @@ cdef class UdpPlane:
     cdef int _fall_back(self, int received, int64_t now_ms) except -1:
         """Ask Python for the responses of what is not ordinary."""
         cdef int i
-        cdef Client client
+        cdef const Client *client
         cdef bytes datagram
         cdef bytes response
         for i in range(received):
             if self.sizes[i] != FOR_FALLBACK:
                 continue
             self.sizes[i] = 0
-            read_client(<const uint8_t *>self.requests[i].msg_hdr.msg_name, &client)
+            client = &self.clients[i]
             datagram = PyBytes_FromStringAndSize(
                 <const char *>self.datagrams + RESPONSE * i, self.requests[i].msg_len
             )
@@ -403,7 +410,7 @@ cdef class UdpPlane:
 
     # --- one datagram; the size of the response, 0 for none, or FOR_FALLBACK
 
-    cdef int _answer_one(self, int i, const Client *client, int64_t now_ms) noexcept nogil:
+    cdef int _answer_one(self, int i, const Client *client) noexcept nogil:
         cdef const uint8_t *datagram = self.datagrams + RESPONSE * i
         cdef unsigned int size = self.requests[i].msg_len
         cdef uint32_t action
@@ -411,34 +418,28 @@ cdef class UdpPlane:
             return FOR_FALLBACK
         action = read32(datagram + 8)
         if action == ANNOUNCE_ACTION and size >= SMALLEST_ANNOUNCE:
-            return self._announce(i, datagram, client, now_ms)
+            return self._announce(i, datagram, client)
         if action == CONNECT_ACTION and memcmp(datagram, PROTOCOL_ID, 8) == 0:
-            return self._connect(i, datagram, client, now_ms)
+            return self._connect(i, datagram, client)
         if action == SCRAPE_ACTION and size > HEADER and (size - HEADER) % INFO_HASH == 0:
-            return self._scrape(i, datagram, size, client, now_ms)
+            return self._scrape(i, datagram, size, client)
         return FOR_FALLBACK
 
-    cdef int _connect(
-        self, int i, const uint8_t *datagram, const Client *client, int64_t now_ms
-    ) noexcept nogil:
+    cdef int _connect(self, int i, const uint8_t *datagram, const Client *client) noexcept nogil:
         cdef uint8_t *out = self.answers + RESPONSE * i
         self._count(client, CONNECT)
         memcpy(out, datagram + 8, 8)
-        self.connection_ids.write(
-            out + 8, client.address, client.size, self.connection_ids.slot(now_ms)
-        )
+        self.connection_ids.write(out + 8, client.address, client.size, self.slot)
         return 16
 
-    cdef int _announce(
-        self, int i, const uint8_t *datagram, const Client *client, int64_t now_ms
-    ) noexcept nogil:
+    cdef int _announce(self, int i, const uint8_t *datagram, const Client *client) noexcept nogil:
         cdef uint8_t *out = self.answers + RESPONSE * i
         cdef Announce *request = &self.announces[i]
         cdef uint32_t event = read32(datagram + 80)
         cdef View view
         if event > 3 or (datagram[96] == 0 and datagram[97] == 0):
             return FOR_FALLBACK
-        if not self._knows(datagram, client, now_ms):
+        if not self._knows(datagram, client):
             return self._refuse_connection_id(i, datagram, client)
         if self.is_listed and not self.whitelist.allows(request.info_hash):
             return self._refuse_torrent(i, datagram, client)
@@ -449,8 +450,8 @@ cdef class UdpPlane:
         request.event = <int>event
         request.num_want = self._num_want(<int32_t>read32(datagram + 92), client.family)
         request.families = WANTS_IPV4 if client.family == IPV4 else WANTS_IPV6
-        request.second = <uint32_t>(now_ms // 1000)
-        request.ms = <uint16_t>(now_ms % 1000)
+        request.second = self.second
+        request.ms = self.ms
         if apply_announce(&self.swarms.store, request, &view) < 0:
             self._count(client, DROPPED)
             return 0
@@ -482,12 +483,12 @@ cdef class UdpPlane:
         request.family = IPV4 if size == 4 else IPV6
 
     cdef int _scrape(
-        self, int i, const uint8_t *datagram, unsigned int size, const Client *client, int64_t now_ms
+        self, int i, const uint8_t *datagram, unsigned int size, const Client *client
     ) noexcept nogil:
         cdef uint8_t *out = self.answers + RESPONSE * i
         cdef unsigned int asked = min((size - HEADER) // INFO_HASH, <unsigned int>MAX_SCRAPED)
         cdef unsigned int number
-        if not self._knows(datagram, client, now_ms):
+        if not self._knows(datagram, client):
             return self._refuse_connection_id(i, datagram, client)
         self._count(client, SCRAPE)
         memcpy(out, datagram + 8, 8)
@@ -511,11 +512,9 @@ cdef class UdpPlane:
         write32(out + 4, swarm.completed)
         write32(out + 8, leechers)
 
-    cdef bint _knows(self, const uint8_t *datagram, const Client *client, int64_t now_ms) noexcept nogil:
+    cdef bint _knows(self, const uint8_t *datagram, const Client *client) noexcept nogil:
         """True if the connection id is one that this client was issued."""
-        return self.connection_ids.is_good(
-            datagram, client.address, client.size, self.connection_ids.slot(now_ms)
-        )
+        return self.connection_ids.is_good(datagram, client.address, client.size, self.slot)
 
     cdef int _refuse_connection_id(self, int i, const uint8_t *datagram, const Client *client) noexcept nogil:
         cdef uint8_t *out = self.answers + RESPONSE * i

@@ -64,12 +64,15 @@ class NativeUdpTracker:
         self._last_wake_up = now
 
     def _poll(self) -> None:
-        answered = self._plane.on_readable(self._now_ms())
-        if answered:
-            self._poll_later(answered)
-        else:
-            self._timer = None
-            self._loop.add_reader(self._socket, self._wake_up)
+        answered = 0
+        try:
+            answered = self._plane.on_readable(self._now_ms())
+        finally:  # also after a failure somebody looks at the socket again
+            if answered:
+                self._poll_later(answered)
+            else:
+                self._timer = None
+                self._loop.add_reader(self._socket, self._wake_up)
 
     def _poll_later(self, answered: int) -> None:
         if answered >= FULL:

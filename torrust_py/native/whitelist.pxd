@@ -14,7 +14,6 @@ cdef class NativeWhitelist:
     cdef uint32_t buckets
 
     cdef uint64_t hash_of(self, const uint8_t *info_hash) noexcept nogil
-    cdef void prefetch(self, uint64_t hash) noexcept nogil
     cdef bint allows(self, const uint8_t *info_hash) noexcept nogil
     cdef int64_t _position(self, const uint8_t *info_hash, uint32_t bucket) noexcept nogil
     cdef int _grow(self) noexcept nogil

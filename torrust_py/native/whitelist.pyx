@@ -11,7 +11,6 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memcmp, memcpy
 
 from torrust_py.native.buckets cimport bucket_of, split_from
-from torrust_py.native.prefetch cimport PREFETCH_READ
 from torrust_py.native.siphash cimport table_hash
 
 cdef enum:
@@ -85,9 +84,6 @@ cdef class NativeWhitelist:
 
     cdef uint64_t hash_of(self, const uint8_t *info_hash) noexcept nogil:
         return table_hash(&self.key, info_hash, INFO_HASH)
-
-    cdef void prefetch(self, uint64_t hash) noexcept nogil:
-        PREFETCH_READ(&self.heads[bucket_of(hash, self.buckets)])
 
     cdef bint allows(self, const uint8_t *info_hash) noexcept nogil:
         return self._position(info_hash, <uint32_t>bucket_of(self.hash_of(info_hash), self.buckets)) >= 0
