@@ -93,14 +93,14 @@ def _engine(path: str) -> AsyncEngine:
 def _prepare_connection(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
     # Text that is no UTF-8 makes a row malformed, and must not fail the whole page.
     connection.driver_connection.text_factory = functools.partial(str, encoding="utf-8", errors="replace")
-    try:
+    with contextlib.ExitStack() as failure:
+        # Nobody else has the connection yet, and its thread would keep the process from ending.
+        failure.callback(connection.close)
         cursor = connection.cursor()
         # A committed change survives a power failure too; some builds of SQLite have a weaker default.
         cursor.execute("PRAGMA synchronous = FULL")
         cursor.close()
-    except BaseException:
-        connection.close()  # nobody else has it yet, and its thread would keep the process from ending
-        raise
+        failure.pop_all()
 
 
 async def _prepare_file(engine: AsyncEngine, path: str) -> None:
