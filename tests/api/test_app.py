@@ -1,13 +1,11 @@
 import logging
 import re
-from collections.abc import Iterator
-from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.recordings import recorded_calls
 from torrust_py.core.database import PeerKey
 from torrust_py.core.statistics import Door, Outcome
 from torrust_py.core.types import AnnounceEvent
@@ -214,37 +212,6 @@ async def test_a_fault_of_ours_is_one_traceback_and_a_bare_answer(api, caplog, m
 # --- as the real Torrust
 
 
-class Recorded(NamedTuple):
-    """A request and the response that Torrust gave it."""
-
-    title: str
-    method: str
-    target: str
-    body: str | None
-    status: int
-    headers: dict[str, str]
-    text: str
-
-
-def recorded() -> Iterator[Recorded]:
-    text = (Path(__file__).parent / "golden" / "api.txt").read_text()
-    for block in text.split("\n## ")[1:]:
-        title, *lines = block.splitlines()
-        (method, target), *body = [line[2:].split(" ", 1) for line in lines if line.startswith("> ")]
-        status, *response = [line[2:] for line in lines if line.startswith("<")]
-        blank = response.index("")
-        headers = dict(line.split(": ", 1) for line in response[:blank])
-        yield Recorded(
-            title,
-            method,
-            target,
-            body[0][0] if body else None,
-            int(status.split()[1]),
-            headers,
-            "\n".join(response[blank + 1 :]),
-        )
-
-
 def shape(text: str) -> str:
     """Without what differs from run to run, and without Rust's source locations."""
     text = re.sub(r'"key":"[0-9A-Za-z]{32}"', '"key":"K"', text)
@@ -281,7 +248,7 @@ async def test_the_answers_are_those_of_the_recorded_torrust(api, unix_offset_ms
     fill(api, unix_offset_ms)
     await api.keys.add(PeerKey("rRs5Vb4q3u5NpFBLikzNoe89XKJ0niLj", None))
     compared = 0
-    for case in recorded():
+    for case in recorded_calls():
         if case.title == "health check API":
             continue
         headers = {"Accept-Encoding": "identity"}

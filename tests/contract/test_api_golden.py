@@ -4,13 +4,13 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.slow
+from tests.recordings import recorded_calls
 
-GOLDEN = Path(__file__).parent.parent / "api" / "golden" / "api.txt"
+pytestmark = pytest.mark.slow
 
 DIFFERENT = {
     "given key, invalid": (
@@ -24,38 +24,6 @@ DIFFERENT = {
     ),
 }
 """Body here, by the title of the request, and why it is another one."""
-
-
-class Recorded(NamedTuple):
-    """A request and what Torrust answered."""
-
-    title: str
-    method: str
-    target: str
-    body: str | None
-    status: int
-    headers: dict[str, str]
-    text: str
-
-
-def recorded() -> Iterator[Recorded]:
-    for block in GOLDEN.read_text().split("\n## ")[1:]:
-        title, *lines = block.splitlines()
-        (request, *body), response = (
-            [line[2:] for line in lines if line.startswith(mark)] for mark in ("> ", "<")
-        )
-        method, target = request.split(" ", 1)
-        blank = response.index("")
-        headers = dict(line.split(": ", 1) for line in response[1:blank])
-        yield Recorded(
-            title,
-            method,
-            target,
-            body[0] if body else None,
-            int(response[0].split()[1]),
-            headers,
-            "\n".join(response[blank + 1 :]),
-        )
 
 
 def steady(text: str) -> str:
@@ -107,7 +75,7 @@ def tracker(
 @pytest.mark.clause("7.5.2", "7.5.3", "7.5.6", "7.5.18", "7.5.21", "7.5.24", "7.5.25")
 def test_every_request_is_answered_as_it_was_recorded(tracker: Any) -> None:
     compared = 0
-    for case in recorded():
+    for case in recorded_calls():
         if not case.target.startswith("/api/"):
             continue
         headers = {"Accept-Encoding": "identity"}

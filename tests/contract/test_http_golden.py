@@ -9,18 +9,18 @@ Where they are not, on purpose, a table says so: `DIFFERENT_BODIES` for single a
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from email.utils import parsedate_to_datetime
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 import bencodepy
 import pytest
 
+from tests.recordings import Exchange, recorded_exchanges
+
 pytestmark = pytest.mark.slow
 
-GOLDEN = Path(__file__).parent.parent / "http" / "golden"
 SERVICES = """
 [[udp_trackers]]
 bind_address = "127.0.0.1:0"
@@ -61,36 +61,6 @@ DIFFERENT_BODIES = {
 }  # fmt: skip
 
 
-class Exchange(NamedTuple):
-    title: str
-    method: str
-    target: str
-    headers: dict[str, str]
-    status: int
-    fields: dict[str, str]
-    body: bytes
-
-
-def exchanges(name: str) -> Iterator[Exchange]:
-    """The requests over HTTP of a file, and what Torrust answered."""
-    for block in (GOLDEN / f"{name}.txt").read_text().strip().split("\n\n"):
-        title, *lines = block.split("\n")
-        sent = [line.removeprefix("> ") for line in lines if line.startswith("> ")]
-        answer = [line.removeprefix("<").strip() for line in lines if line.startswith("<")]
-        if not answer[0].startswith("HTTP/"):
-            continue  # a datagram
-        method, target = sent[0].split(" ")
-        yield Exchange(
-            title.removeprefix("## "),
-            method,
-            target,
-            dict(line.split(": ") for line in sent[1:]),
-            int(answer[0].split()[1]),
-            dict(line.split(": ", 1) for line in answer[1:-2]),
-            answer[-1].encode().decode("unicode_escape").encode("latin-1"),
-        )
-
-
 @pytest.mark.clause("3.1.1", "3.1.2", "3.1.4", "3.1.6", "3.2.1", "3.2.2", "3.2.3")
 @pytest.mark.clause("3.4.2", "3.4.3", "3.4.16", "3.4.17", "3.4.18", "3.4.22", "3.4.24")
 @pytest.mark.clause("3.9.1", "3.9.3", "3.10.8", "3.10.2", "3.10.4")
@@ -118,7 +88,7 @@ def test_a_tracker_behind_a_proxy_answers_as_torrust(start: Any, configure: Call
 
 def replay(name: str, daemon: Any, *, count: int) -> None:
     """`count`: how many exchanges the file holds."""
-    recorded = list(exchanges(name))
+    recorded = list(recorded_exchanges(name))
     assert len(recorded) == count
     for exchange in recorded:
         service = "api" if exchange.target.startswith("/api/") else "http"
@@ -126,7 +96,7 @@ def replay(name: str, daemon: Any, *, count: int) -> None:
             service,
             exchange.target,
             method=exchange.method,
-            headers=exchange.headers,
+            headers=dict(exchange.headers),
             ipv6="over IPv6" in exchange.title,
         )
         assert answer.status == exchange.status, exchange.title

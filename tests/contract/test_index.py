@@ -367,9 +367,6 @@ TORRENTS = 300_000
 PEERS = 50_000
 """Of one swarm: as many ports of one address."""
 
-TRIES = 3
-"""Of a call; one may be late because of what else runs on the machine."""
-
 LARGEST = InfoHash(hashlib.sha1(b"the largest swarm").digest())
 
 
@@ -421,15 +418,11 @@ async def test_each_call_ends_within_the_patience_of_index(
     crowded_and_filled: Any, name: str, loaded: bool
 ) -> None:
     daemon = crowded_and_filled
-    outcomes: list[str] = []
     with busy(daemon) if loaded else contextlib.nullcontext():
         async with index_of(daemon) as index:
-            for _ in range(TRIES):
-                ended = await outcome(CALLS[name](index))
-                outcomes.append(f"{ended} after {index.spent:.2f} s")
-                if ended == "done" and index.spent < PATIENCE:
-                    return
-    pytest.fail(f"{name}: {', '.join(outcomes)}")
+            ended = await outcome(CALLS[name](index))
+    assert ended == "done", f"{name}: {ended} after {index.spent:.2f} s"
+    assert index.spent < PATIENCE
 
 
 async def outcome(call: Awaitable[object]) -> str:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import NamedTuple
 
 import bencodepy
@@ -118,12 +117,6 @@ def make_room(keys: Keys) -> MakeRoom:
 def room(make_room: MakeRoom) -> Room:
     """A public tracker, asked by its clients themselves."""
     return make_room()
-
-
-@pytest.fixture
-def golden() -> Path:
-    """Where the outputs of the real Torrust are."""
-    return Path(__file__).parent / "golden"
 
 
 def _debugged() -> asyncio.AbstractEventLoop:

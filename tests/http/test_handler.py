@@ -1,14 +1,12 @@
 import logging
 import re
-from collections.abc import Iterator
-from pathlib import Path
-from typing import NamedTuple
 from uuid import UUID
 
 import bencodepy
 import pytest
 
 from tests.http.conftest import Answer, MakeRoom, Room, taken_apart
+from tests.recordings import Exchange, recorded_exchanges
 from torrust_py.core.statistics import Door, DoorCounts
 from torrust_py.core.types import InfoHash, packed_address
 from torrust_py.http.responses import BAD_REQUEST
@@ -46,30 +44,17 @@ def scraped(answer: Answer) -> tuple[int, int, int]:
 # --- the real Torrust's output
 
 
-class Exchange(NamedTuple):
-    title: str
-    target: str
-    forwarded_for: list[str]
-    status: int
-    fields: dict[str, str]
-    body: bytes
-
-
 # Peers are known by their endpoint, not by their peer id: it is a fourth peer here.
 DIFFERS = "announce with a key in public mode"
 
 
-def exchanges(path: Path) -> Iterator[Exchange]:
-    for block in path.read_text().strip().split("\n\n"):
-        title, request, *lines = block.split("\n")
-        target = request.removeprefix("> GET ")
-        if not request.startswith("> GET /") or title == f"## {DIFFERS}" or target.startswith("/api"):
-            continue
-        forwarded = [line.split(": ")[1] for line in lines if line.startswith("> X-Forwarded-For")]
-        answer = [line.removeprefix("<").strip() for line in lines if line.startswith("<")]
-        fields = dict(line.split(": ", 1) for line in answer[1:-2])
-        body = answer[-1].encode().decode("unicode_escape").encode("latin-1")
-        yield Exchange(title, target, forwarded, int(answer[0].split()[1]), fields, body)
+def comparable(name: str) -> list[Exchange]:
+    """What a handler alone answers as Torrust did."""
+    return [
+        exchange
+        for exchange in recorded_exchanges(name)
+        if exchange.method == "GET" and exchange.title != DIFFERS and not exchange.target.startswith("/api")
+    ]
 
 
 def without_locations(body: bytes) -> object:
@@ -98,13 +83,12 @@ def without_locations(body: bytes) -> object:
         ("reverse-proxy", {"on_reverse_proxy": True}),
     ],
 )
-def test_answers_are_those_of_torrust(
-    name: str, rules: dict[str, bool], make_room: MakeRoom, golden: Path
-) -> None:
+def test_answers_are_those_of_torrust(name: str, rules: dict[str, bool], make_room: MakeRoom) -> None:
     room = make_room(external_address=packed_address("203.0.113.5"), **rules)
-    recorded = list(exchanges(golden / f"{name}.txt"))
+    recorded = comparable(name)
     assert len(recorded) > 1
-    for title, target, forwarded_for, status, fields, body in recorded:
+    for title, _, target, headers, status, fields, body in recorded:
+        forwarded_for = [value for field, value in headers if field == "X-Forwarded-For"]
         peer = "::1" if "IPv6" in title else "127.0.0.1"
         answer = room.ask(target, peer=peer, forwarded_for=forwarded_for)
         assert answer.status == status, title
