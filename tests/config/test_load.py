@@ -244,7 +244,7 @@ WRONG = st.sampled_from(["", "[core.net]\nexternal_ip = 5\n", "[http_api]\nbind_
 
 @pytest.mark.slow
 @given(SECRETS, SECRETS, WRONG, st.sampled_from(["mysql", "sqlite3", "oracle"]))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_a_secret_is_neither_in_the_dump_nor_in_an_error(
     minimal: str, token: str, password: str, wrong: str, driver: str
 ) -> None:

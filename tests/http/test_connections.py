@@ -210,7 +210,7 @@ async def test_over_tls_what_is_no_http_closes_the_connection(clients: Clients) 
     assert transport.is_closed
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=50)
 @given(
     st.lists(
         st.binary(max_size=50)

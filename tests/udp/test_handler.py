@@ -542,7 +542,10 @@ _datagrams = st.one_of(
 @example(requests=[(b"", IPV4)] * 1001, listed=False)
 @settings(
     deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],  # nothing is written to the database
+    suppress_health_check=[
+        HealthCheck.function_scoped_fixture,
+        HealthCheck.too_slow,
+    ],  # nothing is written to the database
 )
 def test_every_datagram_is_counted_once_by_what_became_of_it(
     memory_database: Database, requests: list[tuple[bytes, Address]], listed: bool
