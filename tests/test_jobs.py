@@ -47,7 +47,7 @@ class Room:
 def announce(swarms: PortableSwarms, number: int, *, event: AnnounceEvent = AnnounceEvent.NONE) -> None:
     peer = Peer(Endpoint(number.to_bytes(4) + b"\x1a\xe1"), PeerId(b"-" * 20), 0, 0, 0, event)
     info_hash = InfoHash(number.to_bytes(20))
-    swarms.announce(info_hash, peer, num_want=0, families=Families.IPV4, now_ms=DAY_MS)
+    swarms.announce(info_hash, peer.endpoint, peer, num_want=0, families=Families.IPV4, now_ms=DAY_MS)
 
 
 @contextlib.asynccontextmanager

@@ -148,7 +148,9 @@ class Api:
         now_ms: int = 0,
     ) -> None:
         peer = Peer(Endpoint(endpoint), PeerId(peer_id), 0, 0, left, event)
-        self.swarms.announce(InfoHash(info_hash), peer, num_want=0, families=Families.BOTH, now_ms=now_ms)
+        self.swarms.announce(
+            InfoHash(info_hash), peer.endpoint, peer, num_want=0, families=Families.BOTH, now_ms=now_ms
+        )
 
 
 @pytest.fixture

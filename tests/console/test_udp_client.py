@@ -111,8 +111,9 @@ def test_the_announce_is_of_a_seeder_that_starts(udp_tracker: StartTracker) -> N
     )
     run("announce", f"127.0.0.1:{udp_tracker(answer)}", INFO_HASH)
     request = parse_announce(asked[0])
-    assert request[:2] == (CONNECTION_ID, TRANSACTION_ID.to_bytes(4, signed=True))
-    assert request[2:4] == (b"\5" * 20, b"-qB00000000000000001")
+    assert request.connection_id == CONNECTION_ID
+    assert request.transaction_id == TRANSACTION_ID.to_bytes(4, signed=True)
+    assert (request.info_hash, request.peer_id) == (b"\5" * 20, b"-qB00000000000000001")
     assert (request.downloaded, request.left, request.uploaded, request.event.name) == (0, 0, 0, "STARTED")
     assert request.num_want == 1
 

@@ -52,7 +52,9 @@ def _announce(
     families: Families = Families.BOTH,
     now_ms: int = 0,
 ) -> SwarmView:
-    return swarms.announce(info_hash, peer, num_want=num_want, families=families, now_ms=now_ms)
+    return swarms.announce(
+        info_hash, peer.endpoint, peer, num_want=num_want, families=families, now_ms=now_ms
+    )
 
 
 def _members(swarms: Swarms, info_hash: InfoHash = INFO_HASH) -> dict[Endpoint, SwarmPeer]:

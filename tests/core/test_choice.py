@@ -81,12 +81,14 @@ def fill(swarms: Swarms, size: int, *, leechers: int, ipv6: bool) -> Members:
     """A swarm whose peers stand in the order of the answer: leechers, then seeders."""
     peers = [peer(number, seeder=number >= leechers, ipv6=ipv6) for number in range(size)]
     for one in peers:
-        swarms.announce(INFO_HASH, one, num_want=0, families=Families.BOTH, now_ms=0)
+        swarms.announce(INFO_HASH, one.endpoint, one, num_want=0, families=Families.BOTH, now_ms=0)
     return Members(peers[:leechers], peers[leechers:])
 
 
 def ask(swarms: Swarms, receiver: Peer, num_want: int) -> bytes:
-    view = swarms.announce(INFO_HASH, receiver, num_want=num_want, families=Families.BOTH, now_ms=0)
+    view = swarms.announce(
+        INFO_HASH, receiver.endpoint, receiver, num_want=num_want, families=Families.BOTH, now_ms=0
+    )
     return view.peers_ipv4 + view.peers_ipv6
 
 

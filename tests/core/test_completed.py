@@ -63,7 +63,7 @@ def complete(swarms: PortableSwarms, make_peer: Callable[..., Peer]) -> Complete
         number = next(numbers)
         for event in (AnnounceEvent.STARTED, AnnounceEvent.COMPLETED):
             peer = make_peer(number, left=0, event=event)
-            swarms.announce(info_hash, peer, num_want=0, families=Families.IPV4, now_ms=0)
+            swarms.announce(info_hash, peer.endpoint, peer, num_want=0, families=Families.IPV4, now_ms=0)
 
     return finish
 

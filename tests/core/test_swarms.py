@@ -872,7 +872,7 @@ from tests.forms import make_swarms
 from torrust_py.core.types import AnnounceEvent, Endpoint, Families, InfoHash, Peer, PeerId
 
 def announce(swarms, peer):
-    swarms.announce(INFO_HASH, peer, num_want=9, families=Families.IPV4, now_ms=10**9)
+    swarms.announce(INFO_HASH, peer.endpoint, peer, num_want=9, families=Families.IPV4, now_ms=10**9)
 
 spare, INFO_HASH, swarms = int(sys.argv[1]), InfoHash(bytes(20)), make_swarms(sys.argv[2])()
 peers = [
@@ -1002,7 +1002,9 @@ class SwarmsMachine(RuleBasedStateMachine):
         if not has_port:
             endpoint = Endpoint(endpoint[:-2] + b"\0\0")
         peer = Peer(endpoint, PeerId(peer_id), len(peer_id), num_want, left, event)
-        view = self.swarms.announce(info_hash, peer, num_want=num_want, families=families, now_ms=self.now_ms)
+        view = self.swarms.announce(
+            info_hash, peer.endpoint, peer, num_want=num_want, families=families, now_ms=self.now_ms
+        )
         self.apply(info_hash, peer)
         self.check_view(view, info_hash, peer, num_want, families)
 
@@ -1013,7 +1015,7 @@ class SwarmsMachine(RuleBasedStateMachine):
             address = Address((b"\xfd" + bytes(14) if ipv6 else b"\xc0\0\2") + bytes([number]))
             peer = Peer(endpoint_of(address, 1), PeerId(bytes(20)), 0, 0, number % 2, NONE)
             view = self.swarms.announce(
-                info_hash, peer, num_want=9, families=Families.BOTH, now_ms=self.now_ms
+                info_hash, peer.endpoint, peer, num_want=9, families=Families.BOTH, now_ms=self.now_ms
             )
             self.apply(info_hash, peer)
             self.check_view(view, info_hash, peer, 9, Families.BOTH)
@@ -1025,7 +1027,9 @@ class SwarmsMachine(RuleBasedStateMachine):
                  for one in torrent.peers.values()]  # fmt: skip
         info_hash, peer = data.draw(st.sampled_from(known))
         peer = peer._replace(event=event, left=left)
-        view = self.swarms.announce(info_hash, peer, num_want=5, families=Families.BOTH, now_ms=self.now_ms)
+        view = self.swarms.announce(
+            info_hash, peer.endpoint, peer, num_want=5, families=Families.BOTH, now_ms=self.now_ms
+        )
         self.apply(info_hash, peer)
         self.check_view(view, info_hash, peer, 5, Families.BOTH)
 

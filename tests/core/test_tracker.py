@@ -55,7 +55,7 @@ MakeTracker = Callable[[Rules], Tracker]
 
 def announce(tracker: Tracker, peer: Peer, *, num_want: int | None = None, at_most: int = 1000) -> SwarmView:
     return tracker.announce(
-        INFO_HASH, peer, num_want=num_want, at_most=at_most, families=Families.IPV4, now_ms=0
+        INFO_HASH, peer.endpoint, peer, num_want=num_want, at_most=at_most, families=Families.IPV4, now_ms=0
     )
 
 

@@ -24,11 +24,11 @@ NO_FORWARDED_ADDRESS = (
 )
 BAD_KEY = "Authentication error: Invalid format for authentication key param."
 
-ONE_ANNOUNCE = DoorCounts(1, 0, 1, 0, 0, 0, 0)
-ONE_SCRAPE = DoorCounts(1, 0, 0, 1, 0, 0, 0)
-ONE_REFUSED = DoorCounts(1, 0, 0, 0, 1, 0, 0)
-ONE_MALFORMED = DoorCounts(1, 0, 0, 0, 0, 1, 0)
-ONE_DROPPED = DoorCounts(1, 0, 0, 0, 0, 0, 1)
+ONE_ANNOUNCE = DoorCounts(0, 1, 0, 0, 0, 0)
+ONE_SCRAPE = DoorCounts(0, 0, 1, 0, 0, 0)
+ONE_REFUSED = DoorCounts(0, 0, 0, 1, 0, 0)
+ONE_MALFORMED = DoorCounts(0, 0, 0, 0, 1, 0)
+ONE_DROPPED = DoorCounts(0, 0, 0, 0, 0, 1)
 
 
 def keyed(target: str, key: str) -> str:

@@ -139,7 +139,7 @@ async def test_a_client_is_a_peer_of_the_family_that_it_came_over(
 ) -> None:  # fmt: skip
     for host in ("203.0.113.5", "2001:db8::5"):
         peer = Peer(endpoint_of(packed_address(host), 6881), PeerId(bytes(20)), 0, 0, 1, AnnounceEvent.NONE)
-        swarms.announce(INFO_HASH, peer, num_want=0, families=Families.BOTH, now_ms=NOW_MS)
+        swarms.announce(INFO_HASH, peer.endpoint, peer, num_want=0, families=Families.BOTH, now_ms=NOW_MS)
     async with serve(bound) as tracker:
         with client_of(asked, tracker.address[1]) as client:
             response = await answer_to(client, announce_datagram(await connect(client), port=17550))

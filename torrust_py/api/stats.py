@@ -9,7 +9,7 @@ from torrust_py.core.statistics import Door, DoorCounts, Statistics
 from torrust_py.core.swarms import Swarms
 from torrust_py.web import Call
 
-_NO_COUNTS = DoorCounts(received=0, connects=0, announces=0, scrapes=0, refused=0, malformed=0, dropped=0)
+_NO_COUNTS = DoorCounts(connects=0, announces=0, scrapes=0, refused=0, malformed=0, dropped=0)
 
 
 async def get_stats(

@@ -1,14 +1,12 @@
-"""Counters of requests. Each request is counted as received at its door, and once more by what became of it,
-so that
+"""Counters of requests. Each request is counted once at its door, by what became of it, so that exactly
 
     received = handled + refused + malformed + dropped
 
-holds exactly whenever no request is being answered. A request's door is its protocol and its client's family,
-where the client is who asked, before any substitution of its address.
+A request's door is its protocol and its client's family, where the client is who asked, before any
+substitution of its address.
 """
 
 import enum
-from array import array
 from typing import NamedTuple, Protocol
 
 
@@ -22,20 +20,19 @@ class Door(enum.IntEnum):
 
 
 class Outcome(enum.IntEnum):
-    """What is counted at a door; all but RECEIVED say what became of a request."""
+    """What became of a request."""
 
-    RECEIVED = 0
-    CONNECT = 1
+    CONNECT = 0
     """Handled; UDP only, as are connects."""
-    ANNOUNCE = 2
+    ANNOUNCE = 1
     """Handled."""
-    SCRAPE = 3
+    SCRAPE = 2
     """Handled."""
-    REFUSED = 4
+    REFUSED = 3
     """Well-formed, but against a rule: key, whitelist, connection id, client address, path, method."""
-    MALFORMED = 5
+    MALFORMED = 4
     """Not what the protocol asks for; answered with what is wrong."""
-    DROPPED = 6
+    DROPPED = 5
     """Not answered: the budget for answers to malformed requests is spent, memory is short, the client went
     away, or the tracker itself failed."""
 
@@ -43,7 +40,6 @@ class Outcome(enum.IntEnum):
 class DoorCounts(NamedTuple):
     """The counters of one door, in the order of `Outcome`."""
 
-    received: int
     connects: int
     announces: int
     scrapes: int
@@ -55,27 +51,27 @@ class DoorCounts(NamedTuple):
     def handled(self) -> int:
         return self.connects + self.announces + self.scrapes
 
+    @property
+    def received(self) -> int:
+        return self.handled + self.refused + self.malformed + self.dropped
+
 
 class Statistics(Protocol):
-    """Counts since the start, 64 bits each; one of the four things that have a portable and a native form."""
+    """Counts since the start; one of the four things that have a portable and a native form."""
 
     def count(self, door: Door, outcome: Outcome, /) -> None: ...
 
     def door(self, door: Door, /) -> DoorCounts: ...
 
 
-_OUTCOMES = len(Outcome)
-
-
 class PortableStatistics:
-    """A row of integers."""
+    """A row of integers for each door."""
 
     def __init__(self) -> None:
-        self._counts = array("Q", bytes(8 * len(Door) * len(Outcome)))
+        self._counts = [[0] * len(Outcome) for _ in Door]
 
     def count(self, door: Door, outcome: Outcome, /) -> None:
-        self._counts[door * _OUTCOMES + outcome] += 1
+        self._counts[door][outcome] += 1
 
     def door(self, door: Door, /) -> DoorCounts:
-        first = door * len(Outcome)
-        return DoorCounts._make(self._counts[first : first + len(Outcome)])
+        return DoorCounts._make(self._counts[door])

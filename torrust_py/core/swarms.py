@@ -23,6 +23,7 @@ from torrust_py.core.types import (
     ENDPOINT_SIZE_IPV6,
     NO_SWARM,
     PEER_ID_SIZE,
+    Announced,
     AnnounceEvent,
     Endpoint,
     Families,
@@ -85,9 +86,16 @@ class Swarms(Protocol):
     """
 
     def announce(
-        self, info_hash: InfoHash, peer: Peer, *, num_want: int, families: Families, now_ms: int
+        self,
+        info_hash: InfoHash,
+        endpoint: Endpoint,
+        announced: Announced,
+        *,
+        num_want: int,
+        families: Families,
+        now_ms: int,
     ) -> SwarmView:
-        """Apply an announce and choose up to `num_want` other peers of `families`.
+        """Apply the announce of the peer at `endpoint` and choose up to `num_want` other peers of `families`.
 
         Both families share `num_want`: each gets at least half of it, rounded down, if both have enough, and
         what the other leaves. A peer that stops gets none. A peer of port 0 is answered, but not kept.
@@ -137,6 +145,7 @@ _TORRENTS_A_STEP = 4096
 _EVICTION_SAMPLE = 16
 _DETAILS = Struct("<20sqqqH")
 _DETAILS_SIZE = _DETAILS.size
+_pack_details = _DETAILS.pack_into
 _EVENTS = tuple(AnnounceEvent)
 _COMPLETED, _STOPPED = AnnounceEvent.COMPLETED, AnnounceEvent.STOPPED
 _IPV4, _IPV6, _BOTH = Families.IPV4, Families.IPV6, Families.BOTH
@@ -173,19 +182,26 @@ class PortableSwarms:
         self._expiry: Iterator[int] = self._expiry_pass()
 
     def announce(
-        self, info_hash: InfoHash, peer: Peer, *, num_want: int, families: Families, now_ms: int
+        self,
+        info_hash: InfoHash,
+        endpoint: Endpoint,
+        announced: Announced,
+        *,
+        num_want: int,
+        families: Families,
+        now_ms: int,
     ) -> SwarmView:
         swarm = self._swarms.get(info_hash)
         if swarm is not None and swarm.announces < 2:
             swarm.announces += 1
-        if peer.event is _STOPPED:
-            return self._stop(swarm, peer.endpoint)
+        if announced.event is _STOPPED:
+            return self._stop(swarm, endpoint)
         position = -1
-        if not peer.endpoint.endswith(b"\0\0"):
-            swarm, position = self._keep(swarm, info_hash, peer, now_ms)
+        if not endpoint.endswith(b"\0\0"):
+            swarm, position = self._keep(swarm, info_hash, endpoint, announced, now_ms)
         if swarm is None:
-            return _NOBODY
-        return swarm.view(peer, position, num_want=num_want, families=families, random=self._random)
+            return SwarmView(seeders=0, leechers=0, peers_ipv4=b"", peers_ipv6=b"")
+        return self._view(swarm, endpoint, position, announced.left == 0, num_want, families)
 
     def scrape(self, info_hash: InfoHash, /) -> SwarmCounts:
         swarm = self._swarms.get(info_hash)
@@ -254,53 +270,89 @@ class PortableSwarms:
 
     def _stop(self, swarm: "_Swarm | None", endpoint: Endpoint) -> SwarmView:
         if swarm is None:
-            return _NOBODY
+            return SwarmView(seeders=0, leechers=0, peers_ipv4=b"", peers_ipv6=b"")
         half = swarm.halves[len(endpoint) == ENDPOINT_SIZE_IPV6]
         position = half.find(endpoint) if half is not None else -1
         if half is not None and position >= 0:
-            self._drop_peer(half, position)
+            self._drop_peer(swarm, half, position)
         return SwarmView(swarm.seeders, swarm.leechers, b"", b"")
 
     def _keep(
-        self, swarm: "_Swarm | None", info_hash: InfoHash, peer: Peer, now_ms: int
+        self,
+        swarm: "_Swarm | None",
+        info_hash: InfoHash,
+        endpoint: Endpoint,
+        announced: Announced,
+        now_ms: int,
     ) -> "tuple[_Swarm | None, int]":
         """Put the peer into the swarm; where it stands then, or -1 if there is no room for it."""
-        half = swarm.halves[len(peer.endpoint) == ENDPOINT_SIZE_IPV6] if swarm is not None else None
-        position = half.find(peer.endpoint) if half is not None else -1
-        if swarm is not None and half is not None and position >= 0:
-            return swarm, self._update(swarm, half, position, peer, now_ms)
+        if swarm is not None:
+            half = swarm.halves[len(endpoint) == ENDPOINT_SIZE_IPV6]
+            if half is not None:
+                position = half.find(endpoint)
+                if position >= 0:
+                    return swarm, self._update(swarm, half, position, announced, now_ms)
         if swarm is None or swarm.peers == 0:
             if not self._make_room():
                 self._unstored += 1
                 return swarm, -1
         elif self._is_full(swarm):
-            self._replace_one(swarm, peer.endpoint)
+            self._replace_one(swarm, endpoint)
         if swarm is None:
             swarm = self._new(info_hash)
-        position = swarm.half(len(peer.endpoint)).add(peer, now_ms)
-        self._count(leechers=peer.left != 0, seeders=peer.left == 0)
+        position = swarm.half(len(endpoint)).add(endpoint, announced, now_ms)
+        self._count(swarm, leechers=announced.left != 0, seeders=announced.left == 0)
         return swarm, position
 
-    def _update(self, swarm: "_Swarm", half: "_Half", position: int, peer: Peer, now_ms: int) -> int:
-        if peer.event is _COMPLETED and half.event(position) is not _COMPLETED:
+    def _update(
+        self, swarm: "_Swarm", half: "_Half", position: int, announced: Announced, now_ms: int
+    ) -> int:
+        if announced.event is _COMPLETED and half.event(position) is not _COMPLETED:
             swarm.completed += 1
             self._completed += 1
             if self._retention.keep_completed:
                 self._changed.add(swarm.info_hash)
         before = half.leechers
-        position = half.update(position, peer, now_ms)
+        position = half.update(position, announced, now_ms)
         if half.leechers != before:
-            self._count(leechers=half.leechers - before, seeders=before - half.leechers)
+            self._count(swarm, leechers=half.leechers - before, seeders=before - half.leechers)
         return position
 
-    def _count(self, *, leechers: int, seeders: int) -> None:
+    def _view(
+        self,
+        swarm: "_Swarm",
+        endpoint: Endpoint,
+        position: int,
+        seeder: bool,
+        num_want: int,
+        families: Families,
+    ) -> SwarmView:
+        """What the peer, who stands at `position` of its family's half (-1: nowhere), is told."""
+        ipv4, ipv6 = swarm.halves
+        hole_ipv4, hole_ipv6 = (position, -1) if len(endpoint) == ENDPOINT_SIZE_IPV4 else (-1, position)
+        want_ipv4 = num_want if families is not _IPV6 else 0
+        want_ipv6 = num_want if families is not _IPV4 else 0
+        if families is _BOTH and ipv4 is not None and ipv6 is not None:
+            others_ipv4, others_ipv6 = len(ipv4) - (hole_ipv4 >= 0), len(ipv6) - (hole_ipv6 >= 0)
+            want_ipv4 = min(others_ipv4, num_want - min(others_ipv6, num_want // 2))
+            want_ipv6 = num_want - want_ipv4
+        peers_ipv4 = peers_ipv6 = b""
+        if want_ipv4 and ipv4 is not None:
+            peers_ipv4 = ipv4.choose(want_ipv4, hole_ipv4, seeder, self._random)
+        if want_ipv6 and ipv6 is not None:
+            peers_ipv6 = ipv6.choose(want_ipv6, hole_ipv6, seeder, self._random)
+        return SwarmView(swarm.seeders, swarm.leechers, peers_ipv4, peers_ipv6)
+
+    def _count(self, swarm: "_Swarm", *, leechers: int, seeders: int) -> None:
+        swarm.leechers += leechers
+        swarm.seeders += seeders
         self._leechers += leechers
         self._seeders += seeders
 
-    def _drop_peer(self, half: "_Half", position: int) -> None:
+    def _drop_peer(self, swarm: "_Swarm", half: "_Half", position: int) -> None:
         leecher = position < half.leechers
         half.remove(position)
-        self._count(leechers=-leecher, seeders=leecher - 1)
+        self._count(swarm, leechers=-leecher, seeders=leecher - 1)
 
     # --- torrents
 
@@ -316,7 +368,8 @@ class PortableSwarms:
         return swarm
 
     def _drop_torrent(self, swarm: "_Swarm") -> None:
-        self._count(leechers=-swarm.leechers, seeders=-swarm.seeders)
+        self._leechers -= swarm.leechers
+        self._seeders -= swarm.seeders
         self._completed -= swarm.completed
         del self._swarms[swarm.info_hash]
         last = self._table.pop()
@@ -334,17 +387,17 @@ class PortableSwarms:
             swarm = self._table[unvisited - 1]
             for half in swarm.halves:
                 if half is not None:
-                    yield from self._expire_peers(half)
+                    yield from self._expire_peers(swarm, half)
             if self._is_forgotten(swarm):
                 self._drop_torrent(swarm)
             yield 1
             unvisited = min(unvisited - 1, len(self._table))
 
-    def _expire_peers(self, half: "_Half") -> Iterator[int]:
+    def _expire_peers(self, swarm: "_Swarm", half: "_Half") -> Iterator[int]:
         # A torrent that is evicted meanwhile has one peer, and so no second step.
         for first in range(len(half) - 1, -1, -_PEERS_A_STEP):
             for position in half.expired(first, _PEERS_A_STEP, oldest=self._oldest):
-                self._drop_peer(half, position)
+                self._drop_peer(swarm, half, position)
             yield min(_PEERS_A_STEP, first + 1)
 
     def _is_forgotten(self, swarm: "_Swarm") -> bool:
@@ -374,7 +427,7 @@ class PortableSwarms:
         own, other = (ipv6, ipv4) if len(endpoint) == ENDPOINT_SIZE_IPV6 else (ipv4, ipv6)
         half = own if own is not None and len(own) else other
         assert half is not None, "a full swarm has peers"
-        self._drop_peer(half, int(self._random() * len(half)))
+        self._drop_peer(swarm, half, int(self._random() * len(half)))
         self._replaced_peers += 1
 
     def _make_room(self) -> bool:
@@ -393,34 +446,23 @@ class PortableSwarms:
         return False
 
 
-_NOBODY = SwarmView(seeders=0, leechers=0, peers_ipv4=b"", peers_ipv6=b"")
-
-
 class _Swarm:
     """A torrent: its peers by family, and how often it was finished."""
 
-    __slots__ = ("announces", "completed", "halves", "info_hash", "position")
+    __slots__ = ("announces", "completed", "halves", "info_hash", "leechers", "position", "seeders")
 
     def __init__(self, info_hash: InfoHash, position: int) -> None:
         self.info_hash = info_hash
         self.position = position  # in the table of all swarms
         self.halves: tuple[_Half | None, _Half | None] = None, None  # IPv4, IPv6; made when first needed
+        self.seeders = 0
+        self.leechers = 0
         self.completed = 0
         self.announces = 1  # 2 stands for all above
 
     @property
-    def leechers(self) -> int:
-        ipv4, ipv6 = self.halves
-        return (ipv4.leechers if ipv4 is not None else 0) + (ipv6.leechers if ipv6 is not None else 0)
-
-    @property
     def peers(self) -> int:
-        ipv4, ipv6 = self.halves
-        return (len(ipv4) if ipv4 is not None else 0) + (len(ipv6) if ipv6 is not None else 0)
-
-    @property
-    def seeders(self) -> int:
-        return self.peers - self.leechers
+        return self.seeders + self.leechers
 
     def half(self, size: int) -> "_Half":
         """The half of endpoints of `size` bytes, made if it is not there."""
@@ -430,26 +472,6 @@ class _Swarm:
             half = _Half(size)
             self.halves = (half, ipv6) if size == ENDPOINT_SIZE_IPV4 else (ipv4, half)
         return half
-
-    def view(
-        self, peer: Peer, position: int, *, num_want: int, families: Families, random: Random
-    ) -> SwarmView:
-        """What `peer`, who stands at `position` of its family's half (-1: nowhere), is told."""
-        ipv4, ipv6 = self.halves
-        hole_ipv4, hole_ipv6 = (position, -1) if len(peer.endpoint) == ENDPOINT_SIZE_IPV4 else (-1, position)
-        want_ipv4 = num_want if families is not _IPV6 else 0
-        want_ipv6 = num_want if families is not _IPV4 else 0
-        if families is _BOTH and ipv4 is not None and ipv6 is not None:
-            others_ipv4, others_ipv6 = len(ipv4) - (hole_ipv4 >= 0), len(ipv6) - (hole_ipv6 >= 0)
-            want_ipv4 = min(others_ipv4, num_want - min(others_ipv6, num_want // 2))
-            want_ipv6 = num_want - want_ipv4
-        peers_ipv4 = peers_ipv6 = b""
-        if want_ipv4 and ipv4 is not None:
-            peers_ipv4 = ipv4.choose(want_ipv4, hole_ipv4, seeder=peer.left == 0, random=random)
-        if want_ipv6 and ipv6 is not None:
-            peers_ipv6 = ipv6.choose(want_ipv6, hole_ipv6, seeder=peer.left == 0, random=random)
-        leechers = self.leechers
-        return SwarmView(self.peers - leechers, leechers, peers_ipv4, peers_ipv6)
 
 
 class _Half:
@@ -485,25 +507,32 @@ class _Half:
     def event(self, position: int) -> AnnounceEvent:
         return _EVENTS[self._details[(position + 1) * _DETAILS_SIZE - 1] >> 2]
 
-    def add(self, peer: Peer, now_ms: int) -> int:
+    def add(self, endpoint: Endpoint, announced: Announced, now_ms: int) -> int:
         """Put in a peer that is not there; its position. On MemoryError the half is as it was."""
         position = len(self._seen)
         try:
             self._details += bytes(_DETAILS_SIZE)
-            self._endpoints += peer.endpoint
-            self._seen.append(peer.left == 0)
-            self._remember(peer.endpoint, position)
+            self._endpoints += endpoint
+            self._seen.append(announced.left == 0)
+            self._remember(endpoint, position)
         except MemoryError:
             self._cut(position)
             raise
-        return self.update(position, peer, now_ms)
+        return self.update(position, announced, now_ms)
 
-    def update(self, position: int, peer: Peer, now_ms: int) -> int:
+    def update(self, position: int, announced: Announced, now_ms: int) -> int:
         """Write anew what is known of the peer at `position`; its position afterwards."""
-        _, peer_id, uploaded, downloaded, left, event = peer
         seconds, ms = divmod(now_ms, 1000)
-        at = position * _DETAILS_SIZE
-        _DETAILS.pack_into(self._details, at, peer_id, uploaded, downloaded, left, event << 10 | ms)
+        left = announced.left
+        _pack_details(
+            self._details,
+            position * _DETAILS_SIZE,
+            announced.peer_id,
+            announced.uploaded,
+            announced.downloaded,
+            left,
+            announced.event << 10 | ms,
+        )
         self._seen[position] = seconds << 1 | (left == 0)
         if left != 0 and position >= self.leechers:
             self._swap(position, self.leechers)
@@ -552,7 +581,7 @@ class _Half:
                 for at in range(first, min(first + _PEERS_A_STEP, len(seen)))
             ]
 
-    def choose(self, wanted: int, hole: int, *, seeder: bool, random: Random) -> bytes:
+    def choose(self, wanted: int, hole: int, seeder: bool, random: Random) -> bytes:
         """The endpoints of up to `wanted` peers other than the one at `hole` (-1: nobody), each equally
         likely.
 
@@ -582,26 +611,40 @@ class _Half:
         larger runs fall in the larger parts, so a run never exceeds its part.)
         """
         size, endpoints = self._size, self._endpoints
-        others = end - first - (hole >= 0)
-        hole = hole - first if hole >= 0 else others  # from there on, the others stand one further
+        if hole >= 0:
+            end -= 1
+        else:
+            hole = end  # from there on, the others stand one further
+        others = end - first
+        part_start = first + int(random() * others)
         part, larger_parts = divmod(others, RUNS)
         run, larger_runs = divmod(wanted, RUNS)
-        part_start = int(random() * others)
+        part, run = part + 1, run + 1
         pieces: list[bytearray] = []
         for number in range(RUNS):
-            part_size = part + (number < larger_parts)
-            run_size = run + (number < larger_runs)
-            start = part_start + int(random() * (part_size - run_size + 1))
-            if start >= others:
+            if number == larger_parts:
+                part -= 1
+            if number == larger_runs:
+                run -= 1
+            start = part_start + int(random() * (part - run + 1))
+            part_start += part
+            if start >= end:
                 start -= others
-            stop = start + run_size
-            if stop <= hole or (start >= hole and stop <= others):
-                shift = first + (start >= hole)
-                pieces.append(endpoints[(start + shift) * size : (stop + shift) * size])
+            stop = start + run
+            if stop <= hole:
+                pieces.append(endpoints[start * size : stop * size])
+            elif hole <= start and stop <= end:
+                pieces.append(endpoints[(start + 1) * size : (stop + 1) * size])
             else:  # around the ring's end, or across the hole
-                positions = (first + at + (at >= hole) for at in (i % others for i in range(start, stop)))
-                pieces.extend(endpoints[at * size : (at + 1) * size] for at in positions)
-            part_start += part_size
+                beyond = first + stop - end  # the end of what is left of the run at the ring's start
+                for one, other in (
+                    (start, min(stop, hole)),
+                    (max(start, hole) + 1, min(stop, end) + 1),
+                    (first, min(beyond, hole)),
+                    (hole + 1, beyond + 1),
+                ):
+                    if one < other:
+                        pieces.append(endpoints[one * size : other * size])
         return b"".join(pieces)
 
     def _swap(self, one: int, other: int) -> None:

@@ -11,10 +11,10 @@ from torrust_py.core.swarms import Swarms
 from torrust_py.core.types import (
     NO_SWARM,
     Address,
+    Announced,
     Endpoint,
     Families,
     InfoHash,
-    Peer,
     PeerId,
     SwarmCounts,
     SwarmView,
@@ -74,21 +74,24 @@ class Tracker:
     def announce(
         self,
         info_hash: InfoHash,
-        peer: Peer,
+        endpoint: Endpoint,
+        announced: Announced,
         *,
         num_want: int | None,
         families: Families,
         now_ms: int,
         at_most: int = MAX_NUM_WANT,
     ) -> SwarmView:
-        """Apply an announce and choose the peers to hand out.
+        """Apply the announce of the peer at `endpoint` and choose the peers to hand out.
 
         `num_want` None is a client that does not say; `at_most` so many fit into the response.
         Raises NotWhitelisted.
         """
         self.check_listed(info_hash)
         wanted = min(DEFAULT_NUM_WANT if num_want is None else num_want, self.rules.max_peers, at_most)
-        return self._swarms.announce(info_hash, peer, num_want=wanted, families=families, now_ms=now_ms)
+        return self._swarms.announce(
+            info_hash, endpoint, announced, num_want=wanted, families=families, now_ms=now_ms
+        )
 
     def scrape(self, info_hash: InfoHash) -> SwarmCounts:
         """The counts of a swarm; zeros where there is none, or the tracker does not allow it."""

@@ -19,7 +19,6 @@ from torrust_py.core.types import (
     Address,
     Families,
     InfoHash,
-    Peer,
     SwarmCounts,
     SwarmView,
     is_ipv4,
@@ -82,7 +81,6 @@ class HttpHandler:
             head, body = HEALTHY, _HEALTH
         else:
             door = Door.TCP4 if is_ipv4(client or peer) else Door.TCP6
-            self._statistics.count(door, Outcome.RECEIVED)
             outcome, head, body = self._answer(
                 request.method, path, query, client=client, now_ms=now_ms, unix_now=unix_now
             )
@@ -101,7 +99,6 @@ class HttpHandler:
     def refuse_malformed(self, head: Head, peer: Address, *, unix_now: float) -> bytes:
         """The whole response to what is no request that the tracker reads; the connection ends with it."""
         door = Door.TCP4 if is_ipv4(peer) else Door.TCP6
-        self._statistics.count(door, Outcome.RECEIVED)
         self._statistics.count(door, Outcome.MALFORMED)
         if self._logs:
             _log_request(b"-", b"-", peer, head.status)
@@ -166,22 +163,13 @@ class HttpHandler:
             raise NoForwardedAddress
         swarm = self._tracker.announce(
             request.info_hash,
-            self._peer(request, client),
+            self._tracker.endpoint(client, request.port),
+            request,
             num_want=request.num_want,
             families=Families.BOTH,
             now_ms=now_ms,
         )
         return Outcome.ANNOUNCE, self._announce_body(request, swarm)
-
-    def _peer(self, request: AnnounceRequest, client: Address) -> Peer:
-        return Peer(
-            self._tracker.endpoint(client, request.port),
-            request.peer_id,
-            request.uploaded,
-            request.downloaded,
-            request.left,
-            request.event,
-        )
 
     def _announce_body(self, request: AnnounceRequest, swarm: SwarmView) -> bytes:
         rules = self._tracker.rules

@@ -9,14 +9,13 @@ cdef enum:
     UDP4 = 2
     UDP6 = 3
     DOORS = 4
-    RECEIVED = 0
-    CONNECT = 1
-    ANNOUNCE = 2
-    SCRAPE = 3
-    REFUSED = 4
-    MALFORMED = 5
-    DROPPED = 6
-    OUTCOMES = 7
+    CONNECT = 0
+    ANNOUNCE = 1
+    SCRAPE = 2
+    REFUSED = 3
+    MALFORMED = 4
+    DROPPED = 5
+    OUTCOMES = 6
 
 
 cdef class NativeStatistics:

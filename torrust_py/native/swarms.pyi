@@ -2,14 +2,30 @@ from collections.abc import Callable, Iterable, Iterator
 
 from torrust_py.core.database import Completed
 from torrust_py.core.swarms import Limits, Pressure, Retention, Totals
-from torrust_py.core.types import Families, InfoHash, Peer, PeerId, SwarmCounts, SwarmPeer, SwarmView
+from torrust_py.core.types import (
+    Announced,
+    Endpoint,
+    Families,
+    InfoHash,
+    PeerId,
+    SwarmCounts,
+    SwarmPeer,
+    SwarmView,
+)
 
 class NativeSwarms:
     def __init__(
         self, *, limits: Limits = ..., retention: Retention = ..., random: Callable[[int], bytes] = ...
     ) -> None: ...
     def announce(
-        self, info_hash: InfoHash, peer: Peer, *, num_want: int, families: Families, now_ms: int
+        self,
+        info_hash: InfoHash,
+        endpoint: Endpoint,
+        announced: Announced,
+        *,
+        num_want: int,
+        families: Families,
+        now_ms: int,
     ) -> SwarmView: ...
     def scrape(self, info_hash: InfoHash, /) -> SwarmCounts: ...
     def peer_ids(self, info_hash: InfoHash, endpoints: bytes, *, size: int) -> list[PeerId]: ...

@@ -1030,11 +1030,10 @@ cdef class NativeSwarms:
         free(self.store.heads)
         free(self.store.changed)
 
-    def announce(self, bytes info_hash, peer, *, num_want, families, now_ms):
+    def announce(self, bytes info_hash, bytes endpoint, announced, *, num_want, families, now_ms):
         cdef Announce request
         cdef View view
-        cdef bytes endpoint = peer[0]
-        cdef bytes peer_id = peer[1]
+        cdef bytes peer_id = announced.peer_id
         cdef uint64_t now = now_ms
         assert len(info_hash) == INFO_HASH and len(peer_id) == PEER_ID and len(endpoint) in (6, 18)
         request.info_hash = <const uint8_t *>PyBytes_AS_STRING(info_hash)
@@ -1042,10 +1041,10 @@ cdef class NativeSwarms:
         memcpy(request.endpoint, PyBytes_AS_STRING(endpoint), len(endpoint))
         request.family = IPV4 if len(endpoint) == 6 else IPV6
         request.peer_id = <const uint8_t *>PyBytes_AS_STRING(peer_id)
-        request.uploaded = peer[2]
-        request.downloaded = peer[3]
-        request.left = peer[4]
-        request.event = peer[5]
+        request.uploaded = announced.uploaded
+        request.downloaded = announced.downloaded
+        request.left = announced.left
+        request.event = announced.event
         request.num_want = num_want
         request.families = (
             WANTS_IPV4 if families is OF_IPV4 else WANTS_IPV6 if families is OF_IPV6

@@ -18,7 +18,6 @@ from torrust_py.native.statistics cimport (
     CONNECT,
     DROPPED,
     OUTCOMES,
-    RECEIVED,
     REFUSED,
     SCRAPE,
     UDP4,
@@ -542,7 +541,6 @@ cdef class UdpPlane:
 
     cdef void _count(self, const Client *client, int outcome) noexcept nogil:
         cdef uint64_t *of_door = self.counters + OUTCOMES * client.door
-        of_door[RECEIVED] += 1
         of_door[outcome] += 1
 
 

@@ -6,8 +6,8 @@ minutes, because clients go on using an id for minutes. Its port does not matter
 it.
 """
 
-import hmac
 from hashlib import blake2b
+from hmac import compare_digest
 from typing import Protocol
 
 from torrust_py.core.errors import BadConnectionId
@@ -29,26 +29,39 @@ class ConnectionIds(Protocol):
 
 
 class PortableConnectionIds:
-    """Keyed BLAKE2b. `unix_offset_ms` turns the tracker's time into Unix time."""
+    """Keyed BLAKE2b over slot and address. `unix_offset_ms` turns the tracker's time into Unix time."""
 
     def __init__(self, secret: bytes, *, unix_offset_ms: int) -> None:
-        self._keyed = blake2b(key=secret, digest_size=CONNECTION_ID_SIZE)
+        self._secret = secret
         self._unix_offset_ms = unix_offset_ms
+        self._turn_to(0)
 
     def issue(self, client: Address, now_ms: int, /) -> bytes:
-        return self._mac(client, self._slot(now_ms))
+        self._keep_up(now_ms)
+        return _mac(self._current, client)
 
     def check(self, connection_id: bytes, client: Address, now_ms: int, /) -> None:
-        slot = self._slot(now_ms)
-        if hmac.compare_digest(connection_id, self._mac(client, slot)):
+        self._keep_up(now_ms)
+        if compare_digest(connection_id, _mac(self._current, client)):
             return
-        if not hmac.compare_digest(connection_id, self._mac(client, slot - 1)):
+        if not compare_digest(connection_id, _mac(self._previous, client)):
             raise BadConnectionId
 
-    def _slot(self, now_ms: int) -> int:
-        return (now_ms + self._unix_offset_ms) // SLOT_MS
+    def _keep_up(self, now_ms: int) -> None:
+        slot = (now_ms + self._unix_offset_ms) // SLOT_MS
+        if slot != self._slot:
+            self._turn_to(slot)
 
-    def _mac(self, client: Address, slot: int) -> bytes:
-        mac = self._keyed.copy()
-        mac.update(slot.to_bytes(8, signed=True) + client)
-        return mac.digest()
+    def _turn_to(self, slot: int) -> None:
+        self._slot = slot
+        self._current = self._keyed(slot)
+        self._previous = self._keyed(slot - 1)
+
+    def _keyed(self, slot: int) -> blake2b:
+        return blake2b(slot.to_bytes(8, signed=True), key=self._secret, digest_size=CONNECTION_ID_SIZE)
+
+
+def _mac(keyed: blake2b, client: Address) -> bytes:
+    mac = keyed.copy()
+    mac.update(client)
+    return mac.digest()

@@ -6,14 +6,13 @@ from ipaddress import ip_address
 from torrust_py.core.errors import NotWhitelisted, TrackerError
 from torrust_py.core.statistics import Door, Outcome, Statistics
 from torrust_py.core.tracker import Tracker
-from torrust_py.core.types import Address, Families, Peer, is_ipv4
+from torrust_py.core.types import Address, Families
 from torrust_py.udp.connection_ids import ConnectionIds
 from torrust_py.udp.packets import (
     ANNOUNCE,
     CONNECT,
     MAX_PEERS_IPV4,
     MAX_PEERS_IPV6,
-    AnnounceRequest,
     BadPacket,
     action_of,
     encode_announce_response,
@@ -28,6 +27,11 @@ from torrust_py.udp.packets import (
 
 MALFORMED_ANSWERS_PER_SECOND = 1000
 """Anyone can send garbage under another's address; what is beyond this goes unanswered."""
+
+# An enumeration's members cost more to look up than all else that is done with them here.
+_UDP4, _UDP6 = Door.UDP4, Door.UDP6
+_ANNOUNCED = Outcome.ANNOUNCE
+_IPV4, _IPV6 = Families.IPV4, Families.IPV6
 
 _log = logging.getLogger("UDP TRACKER")
 
@@ -44,17 +48,20 @@ class UdpHandler:
 
     def handle(self, datagram: bytes, client: Address, now_ms: int) -> bytes | None:
         """The response, or None if there is none; counts what became of the request."""
-        door = Door.UDP4 if is_ipv4(client) else Door.UDP6
-        self._statistics.count(door, Outcome.RECEIVED)
         outcome, response = self._outcome(datagram, client, now_ms)
-        self._statistics.count(door, outcome)
+        self._statistics.count(_UDP4 if len(client) == 4 else _UDP6, outcome)
         if self._logs:
             _log_request(outcome, client, response)
         return response
 
     def _outcome(self, datagram: bytes, client: Address, now_ms: int) -> tuple[Outcome, bytes | None]:
         try:
-            return self._answer(datagram, client, now_ms)
+            action = action_of(datagram)
+            if action == ANNOUNCE:
+                return _ANNOUNCED, self._announce(datagram, client, now_ms)
+            if action == CONNECT:
+                return Outcome.CONNECT, self._connect(datagram, client, now_ms)
+            return Outcome.SCRAPE, self._scrape(datagram, client, now_ms)
         except BadPacket as error:
             if not self._malformed.take(now_ms):
                 return Outcome.DROPPED, None
@@ -67,14 +74,6 @@ class UdpHandler:
             _log.exception("a request failed")
             return Outcome.DROPPED, _refusal(datagram, "internal server error")
 
-    def _answer(self, datagram: bytes, client: Address, now_ms: int) -> tuple[Outcome, bytes]:
-        action = action_of(datagram)
-        if action == ANNOUNCE:
-            return Outcome.ANNOUNCE, self._announce(datagram, client, now_ms)
-        if action == CONNECT:
-            return Outcome.CONNECT, self._connect(datagram, client, now_ms)
-        return Outcome.SCRAPE, self._scrape(datagram, client, now_ms)
-
     def _connect(self, datagram: bytes, client: Address, now_ms: int) -> bytes:
         request = parse_connect(datagram)
         return encode_connect_response(request.transaction_id, self._connection_ids.issue(client, now_ms))
@@ -82,12 +81,11 @@ class UdpHandler:
     def _announce(self, datagram: bytes, client: Address, now_ms: int) -> bytes:
         request = parse_announce(datagram)
         self._connection_ids.check(request.connection_id, client, now_ms)
-        families, fitting = (
-            (Families.IPV4, MAX_PEERS_IPV4) if is_ipv4(client) else (Families.IPV6, MAX_PEERS_IPV6)
-        )
+        families, fitting = (_IPV4, MAX_PEERS_IPV4) if len(client) == 4 else (_IPV6, MAX_PEERS_IPV6)
         swarm = self._tracker.announce(
             request.info_hash,
-            self._peer(request, client),
+            self._tracker.endpoint(client, request.port),
+            request,
             num_want=request.num_want,
             at_most=fitting,
             families=families,
@@ -95,16 +93,6 @@ class UdpHandler:
         )
         return encode_announce_response(
             request.transaction_id, interval=self._tracker.rules.interval, swarm=swarm
-        )
-
-    def _peer(self, request: AnnounceRequest, client: Address) -> Peer:
-        return Peer(
-            self._tracker.endpoint(client, request.port),
-            request.peer_id,
-            request.uploaded,
-            request.downloaded,
-            request.left,
-            request.event,
         )
 
     def _scrape(self, datagram: bytes, client: Address, now_ms: int) -> bytes:

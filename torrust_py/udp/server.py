@@ -21,6 +21,7 @@ from torrust_py.udp.packets import DATAGRAM_SIZE
 DATAGRAMS_A_TURN = 64
 """After so many the loop turns, whatever else waits in the socket."""
 
+_AF_INET = int(socket.AF_INET)
 _IP_PKTINFO = 8  # Linux; the socket module has the name from Python 3.14 on
 _IN_PKTINFO = Struct("=I4s4s")  # interface, local address, destination
 _IN6_PKTINFO = Struct("=16sI")  # destination, interface
@@ -41,6 +42,7 @@ class UdpTracker:
     def __init__(self, listener: socket.socket, handler: UdpHandler, *, now_ms: Callable[[], int]) -> None:
         listener.setblocking(False)
         self._socket = listener
+        self._family = int(listener.family)
         self._handler = handler
         self._now_ms = now_ms
         self._answer_one = self._answer_from_asked if is_wildcard(listener) else self._answer
@@ -78,13 +80,13 @@ class UdpTracker:
 
     def _answer(self, now_ms: int) -> None:
         datagram, address = self._socket.recvfrom(DATAGRAM_SIZE)
-        response = self._handler.handle(datagram, _packed(self._socket.family, address[0]), now_ms)
+        response = self._handler.handle(datagram, _packed(self._family, address[0]), now_ms)
         if response is not None:
             self._send(response, [], address)
 
     def _answer_from_asked(self, now_ms: int) -> None:
         datagram, ancillary, _, address = self._socket.recvmsg(DATAGRAM_SIZE, 64)
-        response = self._handler.handle(datagram, _packed(self._socket.family, address[0]), now_ms)
+        response = self._handler.handle(datagram, _packed(self._family, address[0]), now_ms)
         if response is not None:
             self._send(response, _as_source(ancillary), address)
 
@@ -104,7 +106,7 @@ def is_wildcard(listener: socket.socket) -> bool:
 
 
 def _packed(family: int, host: str) -> Address:
-    if family == socket.AF_INET:
+    if family == _AF_INET:
         return Address(socket.inet_aton(host))
     return unmapped(socket.inet_pton(socket.AF_INET6, host))
 
