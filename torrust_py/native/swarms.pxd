@@ -77,6 +77,8 @@ cdef struct Announce:
     uint64_t hash  # torrent_hash(info_hash)
     uint8_t endpoint[18]
     int family
+    uint64_t endpoint_hash  # kept from one stage of prefetching to the next
+    int64_t expected  # the position where prefetching has met the peer, or -1
     const uint8_t *peer_id
     int64_t uploaded
     int64_t downloaded
@@ -106,8 +108,8 @@ cdef void counts(const Swarm *swarm, uint32_t *seeders, uint32_t *leechers) noex
 cdef void prefetch_bucket(const Store *store, uint64_t hash) noexcept nogil
 cdef Swarm *prefetch_torrent(const Store *store, uint64_t hash) noexcept nogil
 cdef void prefetch_half(const Swarm *swarm, int family) noexcept nogil
-cdef void prefetch_peer(const Store *store, const Swarm *swarm, int family, const uint8_t *endpoint) noexcept nogil
-cdef void prefetch_known(const Store *store, const Swarm *swarm, int family, const uint8_t *endpoint) noexcept nogil
+cdef void prefetch_peer(const Store *store, const Swarm *swarm, Announce *request) noexcept nogil
+cdef void prefetch_known(const Swarm *swarm, Announce *request) noexcept nogil
 
 
 cdef class NativeSwarms:

@@ -34,6 +34,7 @@ cdef enum:
     EVENT_STOPPED = 3
     EVICTION_SAMPLE = 16
     LONGEST_SEARCH = 4096  # buckets that are looked at for one torrent of a sample
+    PICKS_AT_ONCE = 64
     PEERS_A_STEP = 256
     TORRENTS_A_STEP = 4096
     BUCKETS_A_UNIT = 8  # of the expiry pass: so many buckets cost what a torrent costs
@@ -86,9 +87,20 @@ cdef uint64_t torrent_hash(const Store *store, const uint8_t *info_hash) noexcep
     return table_hash(&store.torrent_key, info_hash, INFO_HASH)
 
 
+cdef inline bint is_info_hash(const uint8_t *one, const uint8_t *other) noexcept nogil:
+    """True if both are the same."""
+    cdef uint64_t words[4]
+    cdef uint32_t last[2]
+    memcpy(words, one, 16)
+    memcpy(words + 2, other, 16)
+    memcpy(last, one + 16, 4)
+    memcpy(last + 1, other + 16, 4)
+    return ((words[0] ^ words[2]) | (words[1] ^ words[3]) | (last[0] ^ last[1])) == 0
+
+
 cdef Swarm *find_torrent(const Store *store, const uint8_t *info_hash, uint64_t hash) noexcept nogil:
     cdef Swarm *swarm = store.heads[bucket_of(hash, store.buckets)]
-    while swarm != NULL and memcmp(swarm.info_hash, info_hash, INFO_HASH) != 0:
+    while swarm != NULL and not is_info_hash(swarm.info_hash, info_hash):
         swarm = swarm.next
     return swarm
 
@@ -259,6 +271,29 @@ cdef inline uint8_t *endpoint_at(const Half *half, uint32_t position) noexcept n
     return half.endpoints + half.size * position
 
 
+cdef inline bint is_endpoint(const uint8_t *one, const uint8_t *other, size_t size) noexcept nogil:
+    """True if both are the same."""
+    cdef uint32_t addresses[2]
+    cdef uint16_t ports[2]
+    if size != 6:
+        return memcmp(one, other, 18) == 0
+    memcpy(addresses, one, 4)
+    memcpy(addresses + 1, other, 4)
+    memcpy(ports, one + 4, 2)
+    memcpy(ports + 1, other + 4, 2)
+    return addresses[0] == addresses[1] and ports[0] == ports[1]
+
+
+cdef int64_t find_announced(const Store *store, const Half *half, const Announce *request) noexcept nogil:
+    """The position of the peer that announces, or -1."""
+    cdef int64_t expected = request.expected
+    if 0 <= expected < half.count and is_endpoint(
+        endpoint_at(half, <uint32_t>expected), request.endpoint, half.size
+    ):
+        return expected
+    return find_peer(store, half, request.endpoint)
+
+
 cdef int64_t find_peer(const Store *store, const Half *half, const uint8_t *endpoint) noexcept nogil:
     """The position of the peer, or -1."""
     cdef uint32_t position
@@ -268,7 +303,7 @@ cdef int64_t find_peer(const Store *store, const Half *half, const uint8_t *endp
         position = half.large.heads[
             bucket_of(endpoint_hash(store, endpoint, half.size), half.large.buckets)
         ]
-        while position != NO_PEER and memcmp(endpoint_at(half, position), endpoint, half.size) != 0:
+        while position != NO_PEER and not is_endpoint(endpoint_at(half, position), endpoint, half.size):
             position = half.large.next[position]
         return -1 if position == NO_PEER else <int64_t>position
     if half.size == 6:
@@ -646,7 +681,7 @@ cdef int keep_peer(Store *store, const Announce *request, View *view) noexcept n
     cdef Half half
     if swarm != NULL:
         open_half(swarm, request.family, &half)
-        position = find_peer(store, &half, request.endpoint)
+        position = find_announced(store, &half, request)
     if position >= 0:
         return keep_known_peer(store, request, view, &half, <uint32_t>position)
     if swarm != NULL:
@@ -698,7 +733,7 @@ cdef void stop_peer(Store *store, const Announce *request, Swarm *swarm) noexcep
     cdef Half half
     cdef int64_t position
     open_half(swarm, request.family, &half)
-    position = find_peer(store, &half, request.endpoint)
+    position = find_announced(store, &half, request)
     if position >= 0:
         remove_peer(store, &half, <uint32_t>position)
         close_half(&half)
@@ -781,17 +816,26 @@ cdef void pick(
     cdef uint32_t part = others // wanted
     cdef uint32_t larger_parts = others % wanted
     cdef uint32_t start = random_below(store, others)
-    cdef uint32_t number, size, at
+    cdef uint32_t done = 0
+    cdef uint32_t number, size, at, i, picks
     cdef size_t endpoint_size = half.size
     cdef const uint8_t *endpoints = half.endpoints + endpoint_size * first
-    for number in range(wanted):
-        size = part + (number < larger_parts)
-        at = start + random_below(store, size)
-        if at >= others:
-            at -= others
-        copy_endpoint(out, endpoints + endpoint_size * (at + (at >= skipped)), endpoint_size)
-        out += endpoint_size
-        start += size
+    cdef const uint8_t *picked[PICKS_AT_ONCE]
+    while done < wanted:
+        picks = min(wanted - done, <uint32_t>PICKS_AT_ONCE)
+        for i in range(picks):  # in a large swarm each is a miss of the cache: let them be fetched together
+            number = done + i
+            size = part + (number < larger_parts)
+            at = start + random_below(store, size)
+            if at >= others:
+                at -= others
+            picked[i] = endpoints + endpoint_size * (at + (at >= skipped))
+            PREFETCH_READ(picked[i])
+            start += size
+        for i in range(picks):
+            copy_endpoint(out, picked[i], endpoint_size)
+            out += endpoint_size
+        done += picks
 
 
 cdef uint32_t choose(Store *store, const View *view, int family, uint8_t *out) noexcept nogil:
@@ -850,36 +894,44 @@ cdef void prefetch_half(const Swarm *swarm, int family) noexcept nogil:
         at += 64
 
 
-cdef void prefetch_peer(
-    const Store *store, const Swarm *swarm, int family, const uint8_t *endpoint
-) noexcept nogil:
-    """Where a large half finds the peer."""
+cdef inline void prefetch_details(const uint8_t *details, size_t position) noexcept nogil:
+    PREFETCH_WRITE(details + DETAILS * position)
+    PREFETCH_WRITE(details + DETAILS * position + DETAILS - 1)
+
+
+cdef void prefetch_peer(const Store *store, const Swarm *swarm, Announce *request) noexcept nogil:
+    """Where a large half finds the peer, and what a small one holds of it."""
+    cdef int family = request.family
     cdef const Large *large
-    if swarm != NULL and swarm.capacity[family] == IS_LARGE:
+    cdef Half half
+    request.expected = -1
+    if swarm == NULL:
+        return
+    if swarm.capacity[family] == IS_LARGE:
         large = <const Large *>swarm.block[family]
-        PREFETCH_READ(
-            &large.heads[
-                bucket_of(endpoint_hash(store, endpoint, 6 if family == IPV4 else 18), large.buckets)
-            ]
-        )
+        request.endpoint_hash = endpoint_hash(store, request.endpoint, 6 if family == IPV4 else 18)
+        PREFETCH_READ(&large.heads[bucket_of(request.endpoint_hash, large.buckets)])
+        return
+    open_half(<Swarm *>swarm, family, &half)
+    request.expected = find_peer(store, &half, request.endpoint)
+    if request.expected >= 0:
+        prefetch_details(half.details, <size_t>request.expected)
 
 
-cdef void prefetch_known(
-    const Store *store, const Swarm *swarm, int family, const uint8_t *endpoint
-) noexcept nogil:
+cdef void prefetch_known(const Swarm *swarm, Announce *request) noexcept nogil:
     """What a large half holds of the peer, if it is the first of its bucket."""
+    cdef int family = request.family
     cdef const Large *large
-    cdef size_t position
-    cdef size_t size = 6 if family == IPV4 else 18
+    cdef uint32_t position
     if swarm == NULL or swarm.capacity[family] != IS_LARGE:
         return
     large = <const Large *>swarm.block[family]
-    position = large.heads[bucket_of(endpoint_hash(store, endpoint, size), large.buckets)]
+    position = large.heads[bucket_of(request.endpoint_hash, large.buckets)]
     if position != NO_PEER:
-        PREFETCH_READ(large.endpoints + size * position)
+        request.expected = position
+        PREFETCH_READ(large.endpoints + (6 if family == IPV4 else 18) * <size_t>position)
         PREFETCH_WRITE(large.seen + position)
-        PREFETCH_WRITE(large.details + DETAILS * position)
-        PREFETCH_WRITE(large.details + DETAILS * position + DETAILS - 1)
+        prefetch_details(large.details, position)
 
 
 # --- expiry
@@ -919,7 +971,7 @@ cdef bint is_forgotten(const Store *store, const Swarm *swarm) noexcept nogil:
 cdef Swarm *where_the_sweep_stopped(Store *store, uint64_t bucket) noexcept nogil:
     """NULL if the swarm has left the bucket meanwhile; then the bucket is looked at from its beginning."""
     cdef Swarm *swarm = store.heads[bucket]
-    while swarm != NULL and memcmp(swarm.info_hash, store.sweep_info_hash, INFO_HASH) != 0:
+    while swarm != NULL and not is_info_hash(swarm.info_hash, store.sweep_info_hash):
         swarm = swarm.next
     return swarm
 
@@ -1038,6 +1090,7 @@ cdef class NativeSwarms:
         assert len(info_hash) == INFO_HASH and len(peer_id) == PEER_ID and len(endpoint) in (6, 18)
         request.info_hash = <const uint8_t *>PyBytes_AS_STRING(info_hash)
         request.hash = torrent_hash(&self.store, request.info_hash)
+        request.expected = -1
         memcpy(request.endpoint, PyBytes_AS_STRING(endpoint), len(endpoint))
         request.family = IPV4 if len(endpoint) == 6 else IPV6
         request.peer_id = <const uint8_t *>PyBytes_AS_STRING(peer_id)

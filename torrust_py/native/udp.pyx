@@ -379,11 +379,11 @@ cdef class UdpPlane:
         for i in range(received):
             announce = &self.announces[i]
             if announce.info_hash != NULL:
-                prefetch_peer(store, self.found[i], announce.family, announce.endpoint)
+                prefetch_peer(store, self.found[i], announce)
         for i in range(received):
             announce = &self.announces[i]
             if announce.info_hash != NULL:
-                prefetch_known(store, self.found[i], announce.family, announce.endpoint)
+                prefetch_known(self.found[i], announce)
 
     cdef int _fall_back(self, int received, int64_t now_ms) except -1:
         """Ask Python for the responses of what is not ordinary."""
