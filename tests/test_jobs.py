@@ -36,8 +36,8 @@ class Table:
         self.saved.set()
 
 
-class Sender:
-    unsent = 0
+class UdpSocket:
+    unsent = kernel_drops = 0
 
 
 class Room:
@@ -159,11 +159,11 @@ async def test_what_was_refused_is_reported_once(
 ) -> None:
     monkeypatch.setattr(jobs, "REPORT_INTERVAL", 0.02)
     statistics, swarms = PortableStatistics(), PortableSwarms()
-    looks = Count()
+    looks, udp_socket = Count(), UdpSocket()
 
     def look() -> jobs.Noteworthy:
         looks()
-        return jobs.noteworthy(statistics, swarms, [Sender()], Room())
+        return jobs.noteworthy(statistics, swarms, [udp_socket, UdpSocket()], Room())
 
     with caplog.at_level(logging.INFO):
         async with running(jobs.report_refusals(look)):
@@ -171,9 +171,10 @@ async def test_what_was_refused_is_reported_once(
             statistics.count(Door.UDP4, Outcome.REFUSED)
             statistics.count(Door.TCP6, Outcome.REFUSED)
             statistics.count(Door.TCP6, Outcome.MALFORMED)
+            udp_socket.kernel_drops = 3
             await looks.reaches(4)
     assert [record.getMessage() for record in caplog.records] == [
-        "In the last minute: refused 2, malformed 1"
+        "In the last minute: refused 2, malformed 1, kernel drops 3"
     ]
 
 

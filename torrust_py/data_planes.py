@@ -51,6 +51,10 @@ class UdpService(AbstractAsyncContextManager[object], Protocol):
     def unsent(self) -> int:
         """Responses that the kernel did not take."""
 
+    @property
+    def kernel_drops(self) -> int:
+        """Requests for which the kernel found no room in the socket."""
+
 
 OpenUdpTracker = Callable[[socket.socket], UdpService]
 """Makes a UDP tracker of a bound socket."""

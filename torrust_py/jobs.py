@@ -5,7 +5,7 @@ import gc
 import itertools
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from torrust_py.core.completed import CompletedCounters
@@ -105,6 +105,7 @@ class Noteworthy(NamedTuple):
     malformed: int
     dropped: int
     unsent: int
+    kernel_drops: int
     refused_connections: int
     evicted_connections: int
     replaced_peers: int
@@ -135,15 +136,17 @@ class Room(Protocol):
     evicted: int
 
 
-class Sender(Protocol):
-    """A server that counts the responses that the kernel did not take."""
+class UdpSocket(Protocol):
+    """What counts the responses that the kernel did not take, and the requests that it dropped."""
 
     @property
     def unsent(self) -> int: ...
+    @property
+    def kernel_drops(self) -> int: ...
 
 
 def noteworthy(
-    statistics: Statistics, swarms: Swarms, senders: Iterable[Sender], connections: Room
+    statistics: Statistics, swarms: Swarms, udp_sockets: Sequence[UdpSocket], connections: Room
 ) -> Noteworthy:
     doors = [statistics.door(door) for door in Door]
     pressure = swarms.pressure()
@@ -151,7 +154,8 @@ def noteworthy(
         refused=sum(door.refused for door in doors),
         malformed=sum(door.malformed for door in doors),
         dropped=sum(door.dropped for door in doors),
-        unsent=sum(sender.unsent for sender in senders),
+        unsent=sum(one.unsent for one in udp_sockets),
+        kernel_drops=sum(one.kernel_drops for one in udp_sockets),
         refused_connections=connections.refused,
         evicted_connections=connections.evicted,
         replaced_peers=pressure.replaced_peers,

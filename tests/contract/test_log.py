@@ -1,5 +1,6 @@
 """Whoever reads the log, or does not, the tracker goes on."""
 
+import json
 import os
 import signal
 import socket
@@ -7,12 +8,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.contract.announcers import Announcers, numbered
 from torrust_py.udp.packets import AnnounceResponse, ErrorResponse, encode_connect_request
 
 pytestmark = pytest.mark.slow
@@ -138,6 +140,18 @@ def test_a_request_is_logged_at_debug_only(
     stopped = next(at for at, line in enumerate(running.lines) if "caught interrupt signal" in line)
     assert len([line for line in running.lines[before:stopped] if " asyncio: " not in line]) == lines
     assert not [line for line in running.lines if "MyAccessToken" in line]
+
+
+@pytest.mark.clause("1.6.13")
+def test_ten_thousand_requests_leave_no_line_at_info(start: Callable[..., Any]) -> None:
+    running = start()
+    before = len(running.lines)
+    with closing(Announcers(running.address("udp"))) as announcers:
+        announcers.announce((numbered(number % 100), 1024 + number) for number in range(10_000))
+    assert json.loads(running.api("stats")[1])["udp4_announces_handled"] >= 10_000
+    assert running.stop() == 0
+    stopped = next(at for at, line in enumerate(running.lines) if "caught interrupt signal" in line)
+    assert running.lines[before:stopped] == []
 
 
 @pytest.mark.clause("1.6.18")

@@ -49,9 +49,10 @@ PLACES = [
 ]
 
 
-def listener_at(host: str) -> socket.socket:
+def listener_at(host: str, *, receive_buffer: int = 1 << 18) -> socket.socket:
     """A bound socket; `::` is dual stack."""
     listener = socket.socket(family_of(host), socket.SOCK_DGRAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     if listener.family == socket.AF_INET6:
         listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(host != "::"))
     listener.bind((host, 0))
@@ -86,14 +87,14 @@ async def connect(client: socket.socket) -> bytes:
 @pytest.fixture
 def serve(
     form: str, handler: UdpHandler, swarms: Any, whitelist: Any, statistics: Any, connection_ids: Any
-) -> Callable[[str], UdpService]:
+) -> Callable[..., UdpService]:
     """A tracker at any free port of a host."""
 
-    def portable(host: str) -> UdpService:
-        return UdpTracker(listener_at(host), handler, now_ms=lambda: NOW_MS)
+    def portable(host: str, **options: int) -> UdpService:
+        return UdpTracker(listener_at(host, **options), handler, now_ms=lambda: NOW_MS)
 
-    def compiled(host: str) -> UdpService:
-        listener = listener_at(host)
+    def compiled(host: str, **options: int) -> UdpService:
+        listener = listener_at(host, **options)
         plane = open_udp_plane(
             listener,
             handler,
@@ -109,7 +110,7 @@ def serve(
     return portable if form == "portable" else compiled
 
 
-Serve = Callable[[str], UdpService]
+Serve = Callable[..., UdpService]
 
 
 @pytest.mark.clause("4.6.5")
@@ -262,6 +263,20 @@ async def test_an_answer_that_cannot_be_sent_is_told_of_at_debug(
             await connect(client)
     told = [record.levelname for record in caplog.records if "failed to send to 127.0.0.1" in record.message]
     assert told == ["DEBUG"]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "0.0.0.0", "::"])
+async def test_what_the_kernel_has_no_room_for_is_counted(serve: Serve, host: str) -> None:
+    asked = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    tracker = serve(host, receive_buffer=4096)
+    with client_of(asked, tracker.address[1]) as client:
+        for _ in range(100):
+            client.send(encode_connect_request(bytes(4)) + bytes(1000))
+        dropped = tracker.kernel_drops
+        async with tracker, asyncio.timeout(10):
+            answers = [await asyncio.get_running_loop().sock_recv(client, 2048) for _ in range(100 - dropped)]
+    assert 0 < dropped < 100
+    assert {len(answer) for answer in answers} == {16}
 
 
 class UnreachableOnce(socket.socket):

@@ -54,6 +54,9 @@ cdef extern from *:
     #endif
     #include <sys/socket.h>
     #include <netinet/in.h>
+    #ifndef SO_MEMINFO
+    #define SO_MEMINFO 55
+    #endif
     """
     struct iovec:
         void *iov_base
@@ -91,6 +94,9 @@ cdef extern from *:
     int IP_PKTINFO
     int IPV6_PKTINFO
     int MSG_DONTWAIT
+    int SOL_SOCKET
+    int SO_MEMINFO
+    int getsockopt(int, int, int, void *, unsigned int *) noexcept nogil
     int recvmmsg(int, mmsghdr *, unsigned int, int, void *) noexcept nogil
     int sendmmsg(int, mmsghdr *, unsigned int, int) noexcept nogil
 
@@ -100,6 +106,8 @@ cdef enum:
     FAULTS_A_BATCH = 16  # errors of earlier datagrams that the kernel reports with the next ones
     DATAGRAM = 1496  # bytes that are read: a scrape of 74 info hashes
     RESPONSE = 1536  # room for one
+    MEMINFO = 9  # numbers that SO_MEMINFO gives (sock_diag(7))
+    MEMINFO_DROPS = 8
     NAME = 28  # a socket address of IPv6
     CONTROL = 64
     SMALLEST_ANNOUNCE = 98
@@ -262,6 +270,16 @@ cdef class UdpPlane:
         free(self.answers)
         free(self.names)
         free(self.controls)
+
+    @property
+    def kernel_drops(self):
+        """Datagrams for which the kernel found no room in the socket (32 bits; 0 where it does not tell)."""
+        cdef uint32_t meminfo[MEMINFO]
+        cdef unsigned int size = sizeof(meminfo)
+        memset(meminfo, 0, sizeof(meminfo))
+        if getsockopt(self.fd, SOL_SOCKET, SO_MEMINFO, meminfo, &size) < 0:
+            return 0
+        return meminfo[MEMINFO_DROPS]
 
     def on_readable(self, int64_t now_ms):
         """Answer what waits in the socket, up to four batches; how many datagrams that were."""

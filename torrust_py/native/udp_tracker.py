@@ -42,6 +42,11 @@ class NativeUdpTracker:
         """Responses that the kernel did not take."""
         return self._plane.unsent
 
+    @property
+    def kernel_drops(self) -> int:
+        """Datagrams for which the kernel found no room in the socket."""
+        return self._plane.kernel_drops
+
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._socket, self._wake_up)

@@ -7,6 +7,7 @@ datagram (IP_PKTINFO of ip(7), IPV6_PKTINFO of RFC 3542), and is told it with th
 import asyncio
 import logging
 import socket
+import struct
 import sys
 from collections.abc import Callable
 from ipaddress import ip_address
@@ -25,6 +26,7 @@ _AF_INET = int(socket.AF_INET)
 _IP_PKTINFO = 8  # Linux; the socket module has the name from Python 3.14 on
 _IN_PKTINFO = Struct("=I4s4s")  # interface, local address, destination
 _IN6_PKTINFO = Struct("=16sI")  # destination, interface
+_SO_MEMINFO, _MEMINFO = 55, Struct("=9I")  # Linux: SK_MEMINFO_… of sock_diag(7); the last is what was dropped
 _LINK_LOCAL = b"\xfe\x80"
 
 _log = logging.getLogger("UDP TRACKER")
@@ -54,6 +56,16 @@ class UdpTracker:
         """The address that it is bound to."""
         host, port = self._socket.getsockname()[:2]
         return host, port
+
+    @property
+    def kernel_drops(self) -> int:
+        """Datagrams for which the kernel found no room in the socket (32 bits; 0 where it does not tell)."""
+        try:
+            meminfo = self._socket.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
+            dropped: int = _MEMINFO.unpack(meminfo)[-1]
+        except (OSError, struct.error):
+            return 0
+        return dropped
 
     async def __aenter__(self) -> Self:
         if self._answer_one == self._answer_from_asked:
