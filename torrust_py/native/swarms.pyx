@@ -33,7 +33,8 @@ cdef enum:
     EVENT_COMPLETED = 1
     EVENT_STOPPED = 3
     EVICTION_SAMPLE = 16
-    LONGEST_SEARCH = 4096  # buckets that are looked at for one torrent of a sample
+    GUESSES = 64  # at buckets, for one torrent of a sample
+    LONGEST_SEARCH = 4096  # buckets that are looked at afterwards
     PICKS_AT_ONCE = 64
     PEERS_A_STEP = 256
     TORRENTS_A_STEP = 4096
@@ -611,15 +612,18 @@ cdef int note_changed(Store *store, Swarm *swarm) noexcept nogil:
 # --- limits
 
 cdef Swarm *random_torrent(Store *store) noexcept nogil:
-    """Any; NULL if none was found near the bucket that chance chose."""
-    cdef uint64_t bucket
+    """Any; NULL if none was found near the bucket that chance chose last."""
+    cdef uint64_t bucket = 0
     cdef uint32_t length = 0
     cdef uint32_t number
     cdef int tries
     cdef Swarm *swarm
     if store.torrents == 0:
         return NULL
-    bucket = random_below(store, store.buckets)
+    for tries in range(GUESSES):  # a search at once would mostly find the torrents behind empty buckets
+        bucket = random_below(store, store.buckets)
+        if store.heads[bucket] != NULL:
+            break
     for tries in range(LONGEST_SEARCH):
         if store.heads[bucket] != NULL:
             break
