@@ -3,7 +3,7 @@
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
-MODULES = ["connection_ids", "statistics", "swarms", "udp", "whitelist"]
+MODULES = ["connection_ids", "http", "statistics", "swarms", "udp", "whitelist"]
 
 extensions = cythonize(
     [

@@ -17,7 +17,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "udp": ({"core"}, set()),
     "http": ({"core"}, {"bencodepy", "httptools"}),
     "native": ({"core"}, {"cpython", "libc"}),
-    "data_planes": ({"core", "listeners", "logs", "memory", "native", "udp"}, set()),
+    "data_planes": ({"core", "http", "listeners", "logs", "memory", "native", "udp"}, set()),
     "api": ({"core", "web"}, {"aiohttp", "multidict", "yarl"}),
     "databases": ({"core"}, {"sqlalchemy", "aiosqlite"}),
     "config": (set(), {"pydantic", "pydantic_core", "tomlkit"}),

@@ -26,7 +26,7 @@ from torrust_py.core.types import packed_address
 from torrust_py.core.whitelist import ListedTorrents
 from torrust_py.data_planes import DataPlane, UdpService, choose_data_plane
 from torrust_py.databases import open_database
-from torrust_py.http import Connections, HttpHandler
+from torrust_py.http import Connections
 from torrust_py.listeners import StartError
 from torrust_py.memory import Cost, available_memory, what_fits
 from torrust_py.services import (
@@ -251,12 +251,13 @@ async def _start_http_trackers(
     if not config.http_trackers:
         _app_log.info("No HTTP blocks in configuration")
         return []
-    handler = HttpHandler(
-        core.tracker, core.plane.statistics, on_reverse_proxy=config.core.net.on_reverse_proxy
+    open_tracker = core.plane.http(
+        core.tracker,
+        connections,
+        on_reverse_proxy=config.core.net.on_reverse_proxy,
+        now_ms=clock.now_ms,
     )
-    return await start_http_trackers(
-        config.http_trackers, handler, connections, services, now_ms=clock.now_ms
-    )
+    return await start_http_trackers(config.http_trackers, open_tracker, services)
 
 
 async def _start_api(config: Config, core: _Core, services: Services, clock: Clock) -> list[WebAddress]:

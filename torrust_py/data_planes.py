@@ -6,8 +6,10 @@ it.
 
 import logging
 import socket
+import ssl
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol
 
@@ -17,8 +19,9 @@ from torrust_py.core.swarms import Limits, PortableSwarms, Retention, Swarms
 from torrust_py.core.tracker import Rules, Tracker
 from torrust_py.core.types import INFO_HASH_SIZE, InfoHash
 from torrust_py.core.whitelist import PortableWhitelist, Whitelist
+from torrust_py.http import Connections, HttpHandler, HttpTracker, PlaneTracker
 from torrust_py.listeners import StartError
-from torrust_py.logs import UDP_TRACKER
+from torrust_py.logs import HTTP_TRACKER, UDP_TRACKER
 from torrust_py.memory import Cost
 from torrust_py.udp import (
     PortableConnectionIds,
@@ -31,6 +34,7 @@ from torrust_py.udp import (
 
 if TYPE_CHECKING:  # it may not be built
     from torrust_py.native.connection_ids import NativeConnectionIds
+    from torrust_py.native.http import HttpPlane
     from torrust_py.native.statistics import NativeStatistics
     from torrust_py.native.swarms import NativeSwarms
     from torrust_py.native.udp import UdpPlane
@@ -60,6 +64,17 @@ OpenUdpTracker = Callable[[socket.socket], UdpService]
 """Makes a UDP tracker of a bound socket."""
 
 
+class HttpService(AbstractAsyncContextManager[object], Protocol):
+    """An HTTP tracker of either form."""
+
+    @property
+    def address(self) -> tuple[str, int]: ...
+
+
+OpenHttpTracker = Callable[[socket.socket, ssl.SSLContext | None], HttpService]
+"""Makes an HTTP tracker of a bound socket."""
+
+
 class DataPlane(Protocol):
     @property
     def swarms(self) -> Swarms: ...
@@ -72,6 +87,11 @@ class DataPlane(Protocol):
 
     def udp(self, tracker: Tracker, secret: bytes, *, unix_offset_ms: int, now_ms: NowMs) -> OpenUdpTracker:
         """What opens UDP trackers that share their connection ids, and so the `secret`."""
+
+    def http(
+        self, tracker: Tracker, connections: Connections, *, on_reverse_proxy: bool, now_ms: NowMs
+    ) -> OpenHttpTracker:
+        """What opens HTTP trackers that share the room for `connections`."""
 
 
 class PortableDataPlane:
@@ -86,6 +106,12 @@ class PortableDataPlane:
         ids = PortableConnectionIds(secret, unix_offset_ms=unix_offset_ms)
         handler = UdpHandler(tracker, ids, self.statistics)
         return lambda listener: UdpTracker(listener, handler, now_ms=now_ms)
+
+    def http(
+        self, tracker: Tracker, connections: Connections, *, on_reverse_proxy: bool, now_ms: NowMs
+    ) -> OpenHttpTracker:
+        handler = HttpHandler(tracker, self.statistics, on_reverse_proxy=on_reverse_proxy)
+        return lambda listener, tls: HttpTracker(listener, handler, connections, now_ms=now_ms, tls=tls)
 
 
 class NativeDataPlane:
@@ -124,6 +150,50 @@ class NativeDataPlane:
             return NativeUdpTracker(listener, plane, now_ms=now_ms)
 
         return open_tracker
+
+    def http(
+        self, tracker: Tracker, connections: Connections, *, on_reverse_proxy: bool, now_ms: NowMs
+    ) -> OpenHttpTracker:
+        handler = HttpHandler(tracker, self.statistics, on_reverse_proxy=on_reverse_proxy)
+
+        def open_tracker(listener: socket.socket, tls: ssl.SSLContext | None) -> HttpService:
+            if tls is not None or logging.getLogger(HTTP_TRACKER).isEnabledFor(logging.DEBUG):
+                return HttpTracker(listener, handler, connections, now_ms=now_ms, tls=tls)
+            make_plane = make_http_plane(
+                tracker.rules,
+                on_reverse_proxy=on_reverse_proxy,
+                swarms=self.swarms,
+                whitelist=self.whitelist,
+                statistics=self.statistics,
+            )
+            return PlaneTracker(listener, handler, connections, make_plane, now_ms=now_ms)
+
+        return open_tracker
+
+
+def make_http_plane(
+    rules: Rules,
+    *,
+    on_reverse_proxy: bool,
+    swarms: "NativeSwarms",
+    whitelist: "NativeWhitelist",
+    statistics: "NativeStatistics",
+) -> "Callable[..., HttpPlane]":
+    """What makes the compiled plane of a listening socket, as PlaneTracker asks for it."""
+    from torrust_py.native.http import HttpPlane
+
+    return partial(
+        HttpPlane,
+        swarms=swarms,
+        whitelist=whitelist,
+        statistics=statistics,
+        interval=rules.interval,
+        interval_min=rules.interval_min,
+        max_peers=rules.max_peers,
+        is_listed=rules.listed,
+        is_direct=not (rules.private or on_reverse_proxy),
+        external_address=rules.external_address or b"",
+    )
 
 
 def open_udp_plane(
@@ -192,7 +262,8 @@ def choose_data_plane(asked: str | None) -> type[PortableDataPlane] | type[Nativ
 def _why_not_native() -> str:
     """Empty where the native form is built."""
     try:
-        import_module("torrust_py.native.udp")  # and with it all others
+        for plane in ("udp", "http"):  # and with them all others
+            import_module(f"torrust_py.native.{plane}")
     except ImportError as error:
         return f"this installation has no compiled data plane: {error}"
     return ""

@@ -16,8 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from torrust_py.config import BindAddress, HealthCheckApi, HttpApi, HttpListener, TlsConfig, UdpListener
-from torrust_py.data_planes import OpenUdpTracker, UdpService
-from torrust_py.http import Connections, HttpHandler, HttpTracker
+from torrust_py.data_planes import OpenHttpTracker, OpenUdpTracker, UdpService
 from torrust_py.listeners import (
     Listener,
     is_dual_stack,
@@ -103,12 +102,7 @@ async def start_udp_trackers(
 
 
 async def start_http_trackers(
-    trackers: Sequence[HttpListener],
-    handler: HttpHandler,
-    connections: Connections,
-    services: Services,
-    *,
-    now_ms: NowMs,
+    trackers: Sequence[HttpListener], open_tracker: OpenHttpTracker, services: Services
 ) -> list[WebAddress]:
     log = logging.getLogger(HTTP_TRACKER)
     listeners = [Listener(*tracker.bind_address) for tracker in trackers]
@@ -119,7 +113,7 @@ async def start_http_trackers(
         bound = open_tcp_socket(
             listener, dual_stack=is_dual_stack(listener, listeners), service="the HTTP tracker"
         )
-        service = HttpTracker(bound, handler, connections, now_ms=now_ms, tls=tls)
+        service = open_tracker(bound, tls)
         address = Listener(*service.address)
         await services.start(service, halting=f"Shutting down HTTP server on socket address: {address}")
         started.append(_web_address(tls, address))

@@ -8,13 +8,12 @@ import bencodepy
 import pytest
 import uvloop
 
+from tests.forms import make_statistics, make_swarms, make_whitelist
 from torrust_py.core.database import Database, PeerKey
 from torrust_py.core.keys import Keys
-from torrust_py.core.statistics import Door, DoorCounts, PortableStatistics
-from torrust_py.core.swarms import PortableSwarms
+from torrust_py.core.statistics import Door, DoorCounts
 from torrust_py.core.tracker import Rules, Tracker
 from torrust_py.core.types import packed_address
-from torrust_py.core.whitelist import PortableWhitelist
 from torrust_py.http import HttpHandler
 from torrust_py.http.requests import HttpRequest
 
@@ -50,10 +49,12 @@ def taken_apart(response: bytes) -> Answer:
 class Room:
     """A tracker as HTTP clients see it. `counts()` is what was counted at each door that was used."""
 
-    def __init__(self, rules: Rules, keys: Keys, *, on_reverse_proxy: bool) -> None:
-        self.swarms = PortableSwarms()
-        self.whitelist = PortableWhitelist()
-        self.statistics = PortableStatistics()
+    def __init__(self, rules: Rules, keys: Keys, *, on_reverse_proxy: bool, form: str = "portable") -> None:
+        self.form = form
+        self.on_reverse_proxy = on_reverse_proxy
+        self.swarms = make_swarms(form)()
+        self.whitelist = make_whitelist(form)
+        self.statistics = make_statistics(form)
         self.tracker = Tracker(rules, swarms=self.swarms, whitelist=self.whitelist, keys=keys)
         self.handler = HttpHandler(self.tracker, self.statistics, on_reverse_proxy=on_reverse_proxy)
 
@@ -104,11 +105,11 @@ async def keys(memory_database: Database) -> Keys:
 
 @pytest.fixture
 def make_room(keys: Keys) -> MakeRoom:
-    """Builds a room from the fields of Rules, and `on_reverse_proxy`."""
+    """Builds a room from the fields of Rules, and `on_reverse_proxy` and `form`."""
 
-    def make(*, on_reverse_proxy: bool = False, **rules: object) -> Room:
+    def make(*, on_reverse_proxy: bool = False, form: str = "portable", **rules: object) -> Room:
         given = {"interval": 120, "interval_min": 120, **rules}
-        return Room(Rules(**given), keys, on_reverse_proxy=on_reverse_proxy)  # type: ignore[arg-type]
+        return Room(Rules(**given), keys, on_reverse_proxy=on_reverse_proxy, form=form)  # type: ignore[arg-type]
 
     return make
 

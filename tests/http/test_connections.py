@@ -1,7 +1,6 @@
 """Connections byte by byte and second by second, over a transport and a clock that the test holds."""
 
 import asyncio
-import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,8 +11,8 @@ from hypothesis import strategies as st
 
 from tests.http.conftest import Answer, Room, taken_apart
 from torrust_py.core.statistics import Door
-from torrust_py.http import Connections, HttpTracker
-from torrust_py.http.server import BODY_SIZE, HEAD_SIZE, IDLE_S, REQUEST_S, HttpConnection
+from torrust_py.http import Connections
+from torrust_py.http.server import BODY_SIZE, HEAD_SIZE, IDLE_S, REQUEST_S, HttpConnection, OpenConnections
 
 REQUEST = b"GET /x HTTP/1.1\r\nX-Request-Id: first\r\n\r\n"
 OTHER = b"GET /health_check HTTP/1.1\r\nX-Request-Id: second\r\nX-Forwarded-For: 1.1.1.1\r\n\r\n"
@@ -86,9 +85,8 @@ class Clients:
     def __init__(self, room: Room, limit: int) -> None:
         self.now = 0.0
         self.connections = Connections(limit, clock=lambda: self.now)
-        self._socket = socket.socket()
         self._handler = room.handler
-        self._tracker = HttpTracker(self._socket, room.handler, self.connections, now_ms=lambda: 10**9)
+        self._tracker = OpenConnections(self.connections)
 
     def open(self, transport: Transport | None = None) -> tuple[HttpConnection, Transport]:
         transport = transport or Transport()
@@ -100,15 +98,10 @@ class Clients:
         self.now += seconds
         self.connections.sweep()
 
-    def leave(self) -> None:
-        self._socket.close()
-
 
 @pytest.fixture
 async def clients(room: Room) -> Any:  # an async iterator of Clients, as pytest has it
-    clients = Clients(room, limit=3)
-    yield clients
-    clients.leave()
+    return Clients(room, limit=3)
 
 
 def answers(sent: bytes) -> Iterator[Answer]:
@@ -483,7 +476,6 @@ async def test_only_some_are_closed_before_the_loop_turns(room: Room) -> None:
     left = [len(transports) - sum(transport.is_closed for transport in transports)]
     while clients.connections.sweep():
         left.append(len(transports) - sum(transport.is_closed for transport in transports))
-    clients.leave()
     assert left == [130, 80, 30]
     assert all(transport.is_closed for transport in transports)
 

@@ -92,7 +92,7 @@ class HttpHandler:
             body,
             request_id=_echo(request.request_id) or next(self._request_ids),
             connection=request.connection,
-            date=self._date_at(unix_now),
+            date=self.date_at(unix_now),
             without_body=request.method == b"HEAD",
         )
 
@@ -107,7 +107,7 @@ class HttpHandler:
             b"",
             request_id=next(self._request_ids),
             connection=b"close",
-            date=self._date_at(unix_now),
+            date=self.date_at(unix_now),
             without_body=False,
         )
 
@@ -209,7 +209,7 @@ class HttpHandler:
             return dict.fromkeys(info_hashes, NO_SWARM)
         return {info_hash: self._tracker.scrape(info_hash) for info_hash in info_hashes}
 
-    def _date_at(self, unix_now: float) -> bytes:
+    def date_at(self, unix_now: float) -> bytes:
         """RFC 9110, 5.6.7; made once a second."""
         second = int(unix_now)
         if second != self._second:

@@ -6,6 +6,7 @@ has begun, and a response that its client is slow to read, has to be over within
 
 import asyncio
 import contextlib
+import math
 import socket
 import ssl
 import time
@@ -13,10 +14,11 @@ from collections import deque
 from collections.abc import Callable
 from itertools import islice, takewhile
 from types import TracebackType
-from typing import Self, cast
+from typing import NamedTuple, Protocol, Self, cast
 
 import httptools
 
+from torrust_py.core.types import Address
 from torrust_py.http.client_ip import peer_address
 from torrust_py.http.handler import HttpHandler
 from torrust_py.http.requests import HttpRequest
@@ -75,9 +77,7 @@ class HttpTracker:
         self._connections = connections
         self._now_ms = now_ms
         self._tls = tls
-        self._opened: set[HttpConnection] = set()
-        self._stopping = False
-        self._all_closed = asyncio.Event()
+        self._opened = OpenConnections(connections)
 
     @property
     def address(self) -> tuple[str, int]:
@@ -88,7 +88,7 @@ class HttpTracker:
     async def __aenter__(self) -> Self:
         limit = REQUEST_S if self._tls is not None else None
         self._server = await asyncio.get_running_loop().create_server(
-            lambda: HttpConnection(self, self._handler, self._connections, now_ms=self._now_ms),
+            lambda: HttpConnection(self._opened, self._handler, self._connections, now_ms=self._now_ms),
             sock=self._socket,
             backlog=ACCEPTS_A_TURN,
             ssl=self._tls,
@@ -101,9 +101,23 @@ class HttpTracker:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._stopping = True
         self._server.close()
         self._socket.close()
+        await self._opened.close()
+
+
+class OpenConnections:
+    """The connections of one tracker."""
+
+    def __init__(self, connections: "Connections") -> None:
+        self._connections = connections
+        self._opened: set[HttpConnection] = set()
+        self._stopping = False
+        self._all_closed = asyncio.Event()
+
+    async def close(self) -> None:
+        """Send what is being sent, then close all; no more are admitted."""
+        self._stopping = True
         for leave in (HttpConnection.close, HttpConnection.abort):
             for connection in list(self._opened):
                 leave(connection)
@@ -127,6 +141,22 @@ class HttpTracker:
             self._all_closed.set()
 
 
+class OthersConnections(Protocol):
+    """Connections that a plane serves; it keeps them in two orders, too."""
+
+    @property
+    def open(self) -> int: ...
+    @property
+    def idle_since_ms(self) -> float:
+        """When the longest idle one was answered; infinity without one."""
+
+    def evict(self) -> None:
+        """Close the longest idle one."""
+
+    def sweep(self, busy_before_ms: int, idle_before_ms: int, /) -> bool:
+        """End those that are busy, or idle, since then. True if there may be more."""
+
+
 class Connections:
     """The open connections of all HTTP trackers of the process, at most `limit`."""
 
@@ -136,6 +166,7 @@ class Connections:
         # Since when: both are in the order in which their time runs out.
         self._busy: dict[HttpConnection, float] = {}
         self._idle: dict[HttpConnection, float] = {}
+        self._others: list[OthersConnections] = []
         self._timer: asyncio.TimerHandle | None = None
         self.refused = 0
         """New connections for which there was no room."""
@@ -143,23 +174,54 @@ class Connections:
         """Idle connections that had to make room."""
 
     def __len__(self) -> int:
-        return len(self._busy) + len(self._idle)
+        return len(self._busy) + len(self._idle) + sum(others.open for others in self._others)
+
+    def join(self, others: OthersConnections) -> None:
+        """Let a plane's connections count, too."""
+        self._others.append(others)
+
+    def leave(self, others: OthersConnections) -> None:
+        self._others.remove(others)
+
+    def clock_ms(self) -> int:
+        return int(self._clock() * 1000)
+
+    def room(self) -> int:
+        """For so many more connections nobody has to leave."""
+        return self._limit - len(self)
 
     def admit(self, connection: "HttpConnection") -> bool:
-        """Take in a new connection, which is busy; if there are too many, the longest idle one has to go.
-        False if there is no idle one.
-        """
-        if len(self) >= self._limit:
-            longest_idle = next(iter(self._idle), None)
-            if longest_idle is None:
-                self.refused += 1
-                return False
-            self.evicted += 1
-            del self._idle[longest_idle]
-            longest_idle.abort()
+        """Take in a new connection, which is busy, if there is room."""
+        if not self.make_room():
+            return False
         self._busy[connection] = self._clock()
-        if self._timer is None:
+        self.look_for_time_outs()
+        return True
+
+    def make_room(self) -> bool:
+        """Room for one more: if there are too many, the longest idle one has to go. False without one."""
+        if self.room() <= 0 and not self._evict():
+            self.refused += 1
+            return False
+        return True
+
+    def look_for_time_outs(self) -> None:
+        """From now on, as long as there are connections."""
+        if self._timer is None and len(self):
             self._timer = asyncio.get_running_loop().call_later(SWEEP_S, self._on_timer)
+
+    def _evict(self) -> bool:
+        """Close the longest idle connection, whoever serves it. False without one."""
+        own, own_since = next(iter(self._idle.items()), (None, math.inf))
+        others = min(self._others, key=lambda others: others.idle_since_ms, default=None)
+        if others is not None and others.idle_since_ms < own_since * 1000:
+            others.evict()
+        elif own is not None:
+            del self._idle[own]
+            own.abort()
+        else:
+            return False
+        self.evicted += 1
         return True
 
     def remove(self, connection: "HttpConnection") -> bool:
@@ -191,7 +253,10 @@ class Connections:
         for connection in idle_too_long:
             self.remove(connection)
             connection.abort()
-        return CLOSED_A_TURN in (len(overdue), len(idle_too_long))
+        more = [
+            others.sweep(int((now - REQUEST_S) * 1000), int((now - IDLE_S) * 1000)) for others in self._others
+        ]
+        return CLOSED_A_TURN in (len(overdue), len(idle_too_long)) or any(more)
 
     def _on_timer(self) -> None:
         pause = 0.0 if self.sweep() else SWEEP_S
@@ -199,18 +264,32 @@ class Connections:
         self._timer = loop.call_later(pause, self._on_timer) if len(self) else None
 
 
+class Handed(NamedTuple):
+    """How far a plane has come with a connection that it hands over."""
+
+    peer: Address
+    unread: bytes
+    unsent: bytes
+    is_closing: bool
+    """When all is sent, it closes."""
+    is_overdue: bool
+    """REQUEST_S have passed."""
+
+
 class HttpConnection(asyncio.Protocol):
     """One client's connection: what it receives, request by request, and what it still has to answer."""
 
     def __init__(
         self,
-        tracker: HttpTracker,
+        tracker: OpenConnections,
         handler: HttpHandler,
         connections: Connections,
         *,
         now_ms: Callable[[], int],
+        handed: Handed | None = None,
     ) -> None:
         self._tracker = tracker
+        self._handed = handed
         self._handler = handler
         self._connections = connections
         self._now_ms = now_ms
@@ -224,6 +303,8 @@ class HttpConnection(asyncio.Protocol):
         """The piece that is being read held the end of a request."""
         self._receiving = False
         """A request has begun that is not complete."""
+        self._ended = False
+        """The client has sent all that it will, of which something is unread."""
         self._begin_request()
 
     def _begin_request(self) -> None:
@@ -246,12 +327,31 @@ class HttpConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # what it is, though uvloop's is no subclass
         self._parser = httptools.HttpRequestParser(self)
-        peer = transport.get_extra_info("peername")
+        handed, self._handed = self._handed, None
+        peer = handed.peer if handed is not None else _peer_of(transport)
         if peer is None or not self._tracker.admit(self):  # no peer: it has gone already
             self._finished = True
             self._transport.abort()
             return
-        self._peer = peer_address(peer[0])
+        self._peer = peer
+        if handed is not None:  # the transport does not know yet that it can be paused
+            self._unread = handed.unread
+            asyncio.get_running_loop().call_soon(self._go_on_after, handed)
+
+    def _go_on_after(self, handed: Handed) -> None:
+        if self._finished:  # it was closed meanwhile
+            return
+        if handed.unsent:
+            self._connections.note_idle(self)  # as after a response of its own
+            self._transport.write(handed.unsent)
+        if handed.is_closing:
+            self._finished = True
+            self._connections.note_busy(self)
+            self._transport.close()
+            return
+        self._go_on()
+        if handed.is_overdue and not self._finished:
+            self.time_out()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._tracker.forget(self)
@@ -264,8 +364,14 @@ class HttpConnection(asyncio.Protocol):
         else:
             self._read(data)
 
-    def eof_received(self) -> None:
+    def eof_received(self) -> bool:
         """The client has sent all that it will; it may still read. The transport closes when all is sent."""
+        self._ended = bool(self._unread) and not self._finished
+        if not self._ended:
+            self._refuse_unfinished()
+        return self._ended  # True: what came before is read first
+
+    def _refuse_unfinished(self) -> None:
         if self._receiving and not self._finished:
             self._refuse(BAD_REQUEST)
 
@@ -290,7 +396,12 @@ class HttpConnection(asyncio.Protocol):
         self._read(unread)
         if self._receiving:
             self._connections.note_busy(self)
-        if not (self._stalled or self._unread or self._finished):
+        if self._stalled or self._unread or self._finished:
+            return
+        if self._ended:
+            self._refuse_unfinished()
+            self._transport.close()
+        else:
             self._transport.resume_reading()
 
     # --- what the tracker and its connections call
@@ -461,6 +572,11 @@ class HttpConnection(asyncio.Protocol):
                 self._transport.write_eof()
         else:
             self._transport.close()
+
+
+def _peer_of(transport: asyncio.BaseTransport) -> Address | None:
+    peer = transport.get_extra_info("peername")
+    return peer_address(peer[0]) if peer is not None else None
 
 
 _VERSIONS = ("1.1", "1.0")

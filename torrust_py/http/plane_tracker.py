@@ -1,0 +1,168 @@
+"""An HTTP tracker over a compiled plane: the plane serves the ordinary, the asyncio protocol all else."""
+
+import asyncio
+import socket
+import sys
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Protocol, Self
+
+from torrust_py.core.types import Address
+from torrust_py.http.handler import HttpHandler
+from torrust_py.http.requests import HttpRequest
+from torrust_py.http.server import BACKLOG, Connections, Handed, HttpConnection, OpenConnections
+
+ACCEPT_AGAIN_S = 1.0
+"""After the process had no files left."""
+
+_DEFER_S = 1  # a client that says nothing within it is accepted all the same
+
+
+class Fallback(Protocol):
+    """Makes the response to a GET, whose fields are as they came; `connection` is what it says of that."""
+
+    def __call__(self, target: bytes, fields: bytes, connection: bytes, address: bytes, /) -> bytes: ...
+
+
+class HandOver(Protocol):
+    """Takes a connection that the plane gives away; the descriptor is the taker's from now on."""
+
+    def __call__(
+        self, fd: int, address: bytes, unread: bytes, unsent: bytes, is_closing: bool, is_overdue: bool, /
+    ) -> None: ...
+
+
+class Plane(Protocol):
+    """What `torrust_py.native.http` offers."""
+
+    @property
+    def fd(self) -> int: ...
+    @property
+    def open(self) -> int: ...
+    @property
+    def idle_since_ms(self) -> float: ...
+    @property
+    def is_out_of_files(self) -> bool: ...
+    def on_readable(self, now_ms: int, clock_ms: int, date: bytes, room: int, /) -> None: ...
+    def accept_again(self) -> None: ...
+    def accept_no_more(self) -> None: ...
+    def evict(self) -> None: ...
+    def sweep(self, busy_before_ms: int, idle_before_ms: int, /) -> bool: ...
+    def close_all(self) -> None: ...
+
+
+class MakePlane(Protocol):
+    """Makes the plane of a listening socket, of which it gets the descriptor."""
+
+    def __call__(
+        self,
+        listener: int,
+        /,
+        *,
+        fallback: Fallback,
+        hand_over: HandOver,
+        make_room: Callable[[], bool],
+    ) -> Plane: ...
+
+
+class PlaneTracker:
+    """Answers what comes to `listener`, a bound TCP socket, which it closes in the end.
+
+    `now_ms` is the tracker's clock: milliseconds from its origin of time.
+    """
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        handler: HttpHandler,
+        connections: Connections,
+        make_plane: MakePlane,
+        *,
+        now_ms: Callable[[], int],
+    ) -> None:
+        listener.setblocking(False)
+        self._socket = listener
+        self._handler = handler
+        self._connections = connections
+        self._now_ms = now_ms
+        self._given = OpenConnections(connections)
+        self._pauses = False
+        self._plane = make_plane(
+            listener.fileno(), fallback=self._respond, hand_over=self._take, make_room=connections.make_room
+        )
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """The address that it is bound to."""
+        host, port = self._socket.getsockname()[:2]
+        return host, port
+
+    async def __aenter__(self) -> Self:
+        self._loop = asyncio.get_running_loop()
+        self._stack = AsyncExitStack()
+        self._takers = await self._stack.enter_async_context(asyncio.TaskGroup())
+        if sys.platform == "linux":
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, _DEFER_S)
+        self._socket.listen(BACKLOG)
+        self._connections.join(self._plane)
+        self._loop.add_reader(self._plane.fd, self._on_readable)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._plane.accept_no_more()
+        self._loop.remove_reader(self._plane.fd)
+        self._plane.close_all()
+        self._connections.leave(self._plane)
+        self._socket.close()
+        await self._stack.aclose()
+        await self._given.close()
+
+    def _on_readable(self) -> None:
+        connections = self._connections
+        self._plane.on_readable(
+            self._now_ms(), connections.clock_ms(), self._handler.date_at(time.time()), connections.room()
+        )
+        connections.look_for_time_outs()
+        if self._plane.is_out_of_files and not self._pauses:
+            self._pauses = True
+            self._loop.call_later(ACCEPT_AGAIN_S, self._accept_again)
+
+    def _accept_again(self) -> None:
+        self._pauses = False
+        self._plane.accept_again()
+
+    def _respond(self, target: bytes, fields: bytes, connection: bytes, address: bytes) -> bytes:
+        forwarded_for: list[bytes] = []
+        request_id: bytes | None = None
+        for line in fields.split(b"\r\n")[:-1]:
+            name, _, value = line.partition(b":")
+            field = name.lower()
+            if field == b"x-forwarded-for":
+                forwarded_for.append(value)
+            elif field == b"x-request-id" and request_id is None:
+                request_id = value.strip()
+        request = HttpRequest(b"GET", target, forwarded_for, request_id, connection)
+        return self._handler.handle(request, Address(address), now_ms=self._now_ms(), unix_now=time.time())
+
+    def _take(
+        self, fd: int, address: bytes, unread: bytes, unsent: bytes, is_closing: bool, is_overdue: bool
+    ) -> None:
+        handed = Handed(Address(address), unread, unsent, is_closing, is_overdue)
+        client = socket.socket(fileno=fd)
+        client.setblocking(False)
+        self._takers.create_task(self._go_on_with(client, handed))
+
+    async def _go_on_with(self, client: socket.socket, handed: Handed) -> None:
+        def protocol() -> HttpConnection:
+            return HttpConnection(
+                self._given, self._handler, self._connections, now_ms=self._now_ms, handed=handed
+            )
+
+        try:
+            await self._loop.connect_accepted_socket(protocol, client)
+        except OSError:  # the client has gone
+            client.close()
