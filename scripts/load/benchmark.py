@@ -11,6 +11,7 @@ from types import FrameType
 
 import click
 from growth_runs import measure_growth
+from http_runs import PLOT, PLOTTED_FROM, measure_http
 from measuring import LoadGenerator
 from rich.console import Console
 from rows import Report, machine, python, terminal
@@ -19,7 +20,7 @@ from steps import Steps
 from tracker_runs import measure_api, measure_memory, measure_start
 from udp_runs import LISTED_PAIRS, measure_listed, measure_udp
 
-_HELP = """
+_HELP = f"""
 Measure the tracker, judge the results, and print them as rows for docs/benchmarks.md.
 
 The number that counts is the server's CPU time per response: all its threads, over verified responses. The
@@ -35,10 +36,15 @@ drifts.
   opentracker   Debian's package; installed if this runs as root
   aquatic       if --aquatic names the binary (cargo install aquatic_udp --features io-uring)
 
+HTTP adds a web application of aiohttp that answers the same announces, and `openssl s_server -www` for TLS.
+Connections that stay are loaded by Debian's wrk, others by scripts/load/http_load.c. With {PLOTTED_FROM}
+rounds or more it draws {PLOT}.
+
 \b
 Without an option it does --udp. How long each takes, with 5 rounds:
-  --udp      5 minutes    --memory   5 minutes    --growth   15 minutes
-  --listed   2 minutes    --api      1 minute     --start    20 seconds
+  --udp      5 minutes    --http     8 minutes    --memory   5 minutes
+  --listed   2 minutes    --api      1 minute     --growth   15 minutes
+  --start    20 seconds
 
 \b
   scripts/benchmark
@@ -46,13 +52,14 @@ Without an option it does --udp. How long each takes, with 5 rounds:
   scripts/benchmark --memory --start --rounds 7
 
 The exit status is 1 if a row is missed or a response was wrong; what cannot be measured here is shown, and
-misses nothing. Numbers mean something on an idle machine only. It needs two cores and gcc, and for
---growth 8 GB of memory.
+misses nothing. Numbers mean something on an idle machine only. It needs two cores and gcc, for --growth 8 GB
+of memory, and for --http wrk and libssl-dev; run by root it installs these.
 """
 
 
 @click.command(help=_HELP, context_settings={"max_content_width": 110})
 @click.option("--udp", is_flag=True, help="All servers: 200 k and 1 M peers, two mixes, saturated and paced.")
+@click.option("--http", is_flag=True, help="Connections kept alive, one for each announce, TLS, idle.")
 @click.option("--memory", is_flag=True, help="Bytes a peer, for 1 M peers in fewer and more torrents.")
 @click.option("--growth", is_flag=True, help="10 k to 10 M peers, swarms of 2 to 100,000, longest callbacks.")
 @click.option("--listed", is_flag=True, help=f"1 M listed hashes against open mode, {LISTED_PAIRS} pairs.")
@@ -67,6 +74,7 @@ misses nothing. Numbers mean something on an idle machine only. It needs two cor
 def main(
     *,
     udp: bool,
+    http: bool,
     memory: bool,
     growth: bool,
     listed: bool,
@@ -82,8 +90,10 @@ def main(
     report, load = Report(console), LoadGenerator(generator_core)
     console.print(f"{machine()}; {python()}; server on core {server_core}, load on core {generator_core}")
     with _place(server_core) as place, Steps(console) as steps:
-        if udp or not (memory or growth or listed or api or start):
+        if udp or not (http or memory or growth or listed or api or start):
             measure_udp(place, load, report, steps, rounds=rounds, aquatic_udp=aquatic)
+        if http:
+            measure_http(place, load, report, steps, rounds=rounds)
         if memory:
             measure_memory(place, load, report, steps, rounds=rounds)
         if growth:

@@ -138,9 +138,10 @@ def info_hashes(data: DataSet) -> str:
 # --- the API
 
 
-def call(server: Server, path: str) -> bytes:
-    """The body of the answer to a GET. Raises ServerFailed unless its status is 200."""
-    return _get(http.client.HTTPConnection("127.0.0.1", server.api_port, timeout=120), path)
+def call(server: Server, path: str, *, method: str = "GET") -> bytes:
+    """The body of the answer. Raises ServerFailed unless its status is 200."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.api_port, timeout=120)
+    return _call(connection, path, method=method)
 
 
 def stats(server: Server) -> dict[str, int]:
@@ -154,14 +155,14 @@ def stats_latencies_ms(server: Server, until_ended: subprocess.Popen[str]) -> li
     connection = http.client.HTTPConnection("127.0.0.1", server.api_port, timeout=10)
     while until_ended.poll() is None:
         start = time.perf_counter()
-        _get(connection, "/api/v1/stats")
+        _call(connection, "/api/v1/stats")
         latencies.append((time.perf_counter() - start) * 1000)
         time.sleep(_PAUSE)
     return latencies
 
 
-def _get(connection: http.client.HTTPConnection, path: str) -> bytes:
-    connection.request("GET", path, headers={"Authorization": f"Bearer {TOKEN}"})
+def _call(connection: http.client.HTTPConnection, path: str, *, method: str = "GET") -> bytes:
+    connection.request(method, path, headers={"Authorization": f"Bearer {TOKEN}"})
     response = connection.getresponse()
     body = response.read()
     if response.status != 200:
@@ -172,6 +173,11 @@ def _get(connection: http.client.HTTPConnection, path: str) -> bytes:
 def fill_tracker(load: LoadGenerator, server: Server, data: DataSet) -> None:
     """Raises ServerFailed if not every peer is there afterwards."""
     load.fill(server, data)
+    check_filled(server, data)
+
+
+def check_filled(server: Server, data: DataSet) -> None:
+    """Raises ServerFailed if it has not every peer."""
     counters = stats(server)
     peers = counters["seeders"] + counters["leechers"]
     if (counters["torrents"], peers) != (data.torrents, data.peers):

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import tomlkit
 from tomlkit.items import Table
@@ -21,6 +22,7 @@ TOKEN = "benchmark"  # of the API, which listens on 127.0.0.1 only
 
 _CONNECT_REQUEST = bytes.fromhex("00000417271019800000000000000001")
 _PATIENCE = 180.0  # seconds until a server answers: a million hashes may have to be loaded
+_PAUSE = 0.002  # seconds between two tries
 _GRACE = 10.0  # seconds to end in
 
 
@@ -41,6 +43,7 @@ class Server:
     started: float
     """`time.monotonic()` when it was started."""
     api_port: int = 0
+    tls_port: int = 0
     gives_known_peers: bool = True
     can_be_suspended: bool = True
 
@@ -54,6 +57,11 @@ class Server:
             if line.startswith("VmRSS:"):
                 return int(line.split()[1]) * 1024
         raise ProcessLookupError(self.name)
+
+    def cpu_ns(self) -> int:
+        """What all its threads have run."""
+        schedstats = Path(f"/proc/{self.pid}/task").glob("*/schedstat")
+        return sum(int(file.read_text().split()[0]) for file in schedstats)
 
     def last_words(self) -> str:
         """The last line that it wrote."""
@@ -91,11 +99,16 @@ class Place:
         *,
         port: int,
         api_port: int = 0,
+        tls_port: int = 0,
         environment: Mapping[str, str] | None = None,
+        over_tcp: bool = False,
         gives_known_peers: bool = True,
         can_be_suspended: bool = True,
     ) -> Iterator[Server]:
-        """Runs until the context is left. Raises Unavailable if it does not answer."""
+        """Runs until the context is left. Raises Unavailable if it does not answer.
+
+        One `over_tcp` answers when it accepts connections at all of its ports.
+        """
         log_file = self.directory / f"{name}.log"
         with log_file.open("wb") as log:
             started = time.monotonic()
@@ -108,9 +121,11 @@ class Place:
                 stderr=log,
                 process_group=0,  # Ctrl-C reaches the benchmark alone, which ends them
             )
-        server = Server(name, process, log_file, port, started, api_port, gives_known_peers, can_be_suspended)
+        server = Server(
+            name, process, log_file, port, started, api_port, tls_port, gives_known_peers, can_be_suspended
+        )
         try:
-            _wait_for_answer(server)
+            (_wait_for_listeners if over_tcp else _wait_for_answer)(server)
             yield server
         finally:
             _end(process)
@@ -140,45 +155,127 @@ def tracker(
     Peers outlast the benchmark unless `max_peer_timeout` is shorter.
     """
     port, api_port = free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_STREAM)
-    database = listed_in or place.directory / f"{name}.db"
-    document = {
-        "metadata": {"schema_version": "2.0.0"},
-        "logging": {"threshold": "info"},
-        "core": {
+    document = _document(
+        {
             "listed": listed_in is not None,
             "private": False,
             "inactive_peer_cleanup_interval": cleanup_interval,
-            "announce_policy": {"interval": 5, "interval_min": 5},
-            "database": {"driver": "sqlite3", "path": str(database)},
+            "database": {"driver": "sqlite3", "path": str(listed_in or place.directory / f"{name}.db")},
             "tracker_policy": {"max_peer_timeout": max_peer_timeout},
         },
-        "udp_trackers": [{"bind_address": f"{host}:{port}"}],
+        api_port=api_port,
+    )
+    document["udp_trackers"] = [{"bind_address": f"{host}:{port}"}]
+    return place.running(
+        name,
+        [sys.executable, *program],
+        port=port,
+        api_port=api_port,
+        environment=_environment(document, form),
+    )
+
+
+class Certificate(NamedTuple):
+    """PEM files."""
+
+    chain: Path
+    key: Path
+
+
+def http_tracker(
+    place: Place,
+    name: str,
+    *,
+    form: str = "native",
+    private: bool = False,
+    on_reverse_proxy: bool = False,
+    certificate: Certificate | None = None,
+) -> contextlib.AbstractContextManager[Server]:
+    """At two ports, of which one speaks TLS, if it has a certificate. Peers outlast the benchmark."""
+    port, api_port, tls_port = (free_port(socket.SOCK_STREAM) for _ in range(3))
+    document = _document(
+        {
+            "listed": False,
+            "private": private,
+            "database": {"driver": "sqlite3", "path": str(place.directory / f"{name}.db")},
+            "net": {"on_reverse_proxy": on_reverse_proxy},
+            "tracker_policy": {"max_peer_timeout": 86_400},
+        },
+        api_port=api_port,
+    )
+    listeners: list[dict[str, object]] = [{"bind_address": f"127.0.0.1:{port}"}]
+    if certificate is not None:
+        files = {"ssl_cert_path": str(certificate.chain), "ssl_key_path": str(certificate.key)}
+        listeners.append({"bind_address": f"127.0.0.1:{tls_port}", "tsl_config": files})
+    document["http_trackers"] = listeners
+    return place.running(
+        name,
+        [sys.executable, "-m", "torrust_py"],
+        port=port,
+        api_port=api_port,
+        tls_port=tls_port if certificate is not None else 0,
+        environment=_environment(document, form),
+        over_tcp=True,
+    )
+
+
+def _document(core: Mapping[str, object], *, api_port: int) -> dict[str, object]:
+    return {
+        "metadata": {"schema_version": "2.0.0"},
+        "logging": {"threshold": "info"},
+        "core": {"announce_policy": {"interval": 5, "interval_min": 5}, **core},
         "http_api": {"bind_address": f"127.0.0.1:{api_port}", "access_tokens": {"admin": TOKEN}},
         "health_check_api": {"bind_address": "127.0.0.1:0"},
     }
-    environment = {
+
+
+def _environment(document: Mapping[str, object], form: str) -> dict[str, str]:
+    return {
         "TORRUST_TRACKER_CONFIG_TOML": tomlkit.dumps(document),
         "TORRUST_TRACKER_DATA_PLANE": form,
     }
-    return place.running(
-        name, [sys.executable, *program], port=port, api_port=api_port, environment=environment
-    )
 
 
 # --- the others
 
 
-def opentracker(place: Place, info_hashes: Path) -> contextlib.AbstractContextManager[Server]:
+def opentracker(
+    place: Place, info_hashes: Path, *, over_tcp: bool = False
+) -> contextlib.AbstractContextManager[Server]:
     """Debian's, which knows no torrents but those that it is told. Raises Unavailable."""
-    program = shutil.which("opentracker") or _install("opentracker")
-    port = free_port(socket.SOCK_DGRAM)
+    program = installed("opentracker")
+    port = free_port(socket.SOCK_STREAM if over_tcp else socket.SOCK_DGRAM)
+    listen = f"listen.{'tcp' if over_tcp else 'udp'} 127.0.0.1:{port}"
     configuration = place.directory / "opentracker.conf"
     # Started as root it goes to its directory for good before it reads the list, and gives root up.
     where = Path("/") / info_hashes.name if os.geteuid() == 0 else info_hashes
-    configuration.write_text(
-        f"tracker.rootdir {info_hashes.parent}\naccess.whitelist {where}\nlisten.udp 127.0.0.1:{port}\n"
-    )
-    return place.running("opentracker", [program, "-f", configuration], port=port)
+    configuration.write_text(f"tracker.rootdir {info_hashes.parent}\naccess.whitelist {where}\n{listen}\n")
+    return place.running("opentracker", [program, "-f", configuration], port=port, over_tcp=over_tcp)
+
+
+def aiohttp_application(place: Place) -> contextlib.AbstractContextManager[Server]:
+    port = free_port(socket.SOCK_STREAM)
+    program = Path(__file__).with_name("aiohttp_tracker.py")
+    command: list[str | Path] = [sys.executable, program, str(port)]
+    return place.running("aiohttp application", command, port=port, over_tcp=True)
+
+
+def s_server(place: Place, certificate: Certificate) -> contextlib.AbstractContextManager[Server]:
+    """OpenSSL's own server, which answers any request with a page about the session. Raises Unavailable."""
+    port = free_port(socket.SOCK_STREAM)
+    options = ("-www", "-quiet", "-tls1_3", "-accept", f"127.0.0.1:{port}")
+    files = ("-cert", str(certificate.chain), "-key", str(certificate.key))
+    command = [installed("openssl"), "s_server", *options, *files]
+    return place.running("openssl s_server", command, port=port, tls_port=port, over_tcp=True)
+
+
+def make_certificate(place: Place, name: str, *algorithm: str) -> Certificate:
+    """One that is its own authority; `algorithm` is what `openssl req` is told. Raises Unavailable."""
+    made = Certificate(place.directory / f"{name}.pem", place.directory / f"{name}.key")
+    command = [installed("openssl"), "req", "-x509", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
+    files = ["-out", str(made.chain), "-keyout", str(made.key)]
+    subprocess.run([*command, "-newkey", *algorithm, *files], capture_output=True, check=True)
+    return made
 
 
 def aquatic(place: Place, program: Path | None) -> contextlib.AbstractContextManager[Server]:
@@ -226,6 +323,11 @@ def _listen(network: Table, port: int) -> None:
         network["use_io_uring"] = True
 
 
+def installed(package: str) -> str:
+    """The program of this name, from the package of this name; installed if root asks. Raises Unavailable."""
+    return shutil.which(package) or _install(package)
+
+
 def _install(package: str) -> str:
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         raise Unavailable(f"not installed: apt-get install {package}")
@@ -251,18 +353,35 @@ def free_port(kind: socket.SocketKind) -> int:
 def _wait_for_answer(server: Server) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.connect(("127.0.0.1", server.port))
-        client.settimeout(0.002)
-        while time.monotonic() < server.started + _PATIENCE and server.process.poll() is None:
+        client.settimeout(_PAUSE)
+        while _may_come(server):
             try:
                 client.send(_CONNECT_REQUEST)
                 client.recv(64)
             except TimeoutError:
                 continue
             except ConnectionRefusedError:  # it does not listen yet
-                time.sleep(0.002)
+                time.sleep(_PAUSE)
             else:
                 return
     raise Unavailable(f"{server.name} does not answer: {server.last_words()}")
+
+
+def _wait_for_listeners(server: Server) -> None:
+    ports = [port for port in (server.port, server.tls_port, server.api_port) if port]
+    while ports and _may_come(server):
+        try:
+            socket.create_connection(("127.0.0.1", ports[0])).close()
+        except ConnectionRefusedError:
+            time.sleep(_PAUSE)
+        else:
+            del ports[0]
+    if ports:
+        raise Unavailable(f"{server.name} does not listen: {server.last_words()}")
+
+
+def _may_come(server: Server) -> bool:
+    return time.monotonic() < server.started + _PATIENCE and server.process.poll() is None
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

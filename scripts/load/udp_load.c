@@ -15,122 +15,32 @@
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <errno.h>
-#include <math.h>
 #include <netinet/in.h>
 #include <poll.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
-#include <time.h>
+
+#include "load.h"
 
 enum { BATCH = 64, REQUEST_SIZE = 128, RESPONSE_SIZE = 2048, MAX_OUTSTANDING = 1 << 15 };
 enum { LOST_AFTER_US = 500000 };
 enum { CONNECT, ANNOUNCE, SCRAPE, ERROR, KINDS };
 enum { NO_EVENT, COMPLETED, STARTED, STOPPED };
-enum { SCRAPED = 3, FIRST_PORT = 1024, PORTS = 64000, FIRST_ADDRESS = 0x7F010001 };
-enum { LATENCIES = 8 << 20 };
+enum { SCRAPED = 3, FIRST_ADDRESS = 0x7F010001 };
 
-static struct {
-    int port, addresses, num_want, outstanding, even, any_peers, server;
-    uint32_t torrents, peers, connects, announces, scrapes, seeders; /* seeders in 100 peers */
-    double seconds, rate;
-    uint64_t seed;
-} option = {
-    .addresses = 256, .num_want = 50, .outstanding = 128, .torrents = 10000, .peers = 200000, .connects = 5,
-    .announces = 90, .scrapes = 5, .seeders = 30, .seconds = 1.5, .rate = 20000, .seed = 1};
+static int any_peers;
+static double rate = 20000;
+static struct { uint32_t connects, announces, scrapes; } mix = {5, 90, 5};
 
 struct request { uint64_t due_ns; uint32_t transaction, torrent; uint8_t kind; };
 
 static struct request under_way[MAX_OUTSTANDING];
-static uint32_t *torrent_of;
 static uint64_t *connection_ids;
-static uint64_t sent, answered[KINDS], lost, wrong, peers_received;
-static uint32_t latencies[LATENCIES]; /* tenths of a microsecond */
-static uint64_t latency_count;
+static uint64_t answered[KINDS];
 static uint16_t free_slots[MAX_OUTSTANDING];
 static int free_count;
 
-/* --- chance and time */
-
-static uint64_t chance_state;
-
-static uint64_t mixed(uint64_t x) {
-    x += 0x9E3779B97F4A7C15u;
-    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
-    x = (x ^ (x >> 27)) * 0x94D049BB133111EBu;
-    return x ^ (x >> 31);
-}
-
-static uint32_t below(uint32_t bound) {
-    chance_state += 0x9E3779B97F4A7C15u;
-    return (uint32_t)((mixed(chance_state) >> 32) * bound >> 32);
-}
-
-static uint64_t now_ns(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + now.tv_nsec;
-}
-
-static uint64_t task_ns(const char *task) {
-    char path[300];
-    unsigned long ns = 0;
-    snprintf(path, sizeof path, "/proc/%d/task/%s/schedstat", option.server, task);
-    FILE *file = fopen(path, "r");
-    if (!file) return 0; /* it has ended */
-    if (fscanf(file, "%lu", &ns) != 1) ns = 0;
-    fclose(file);
-    return ns;
-}
-
-/* What all threads of the server have run. */
-static uint64_t server_ns(void) {
-    char path[40];
-    uint64_t sum = 0;
-    snprintf(path, sizeof path, "/proc/%d/task", option.server);
-    DIR *tasks = option.server ? opendir(path) : 0;
-    if (!tasks) return 0;
-    for (struct dirent *task; (task = readdir(tasks));)
-        if (task->d_name[0] != '.') sum += task_ns(task->d_name);
-    closedir(tasks);
-    return sum;
-}
-
-/* --- torrents and peers */
-
-static void write_info_hash(uint8_t *out, uint32_t torrent) {
-    for (int i = 0; i < 3; i++) {
-        uint64_t word = mixed(option.seed * 0x10001 + torrent * 3ull + i);
-        memcpy(out + 8 * i, &word, i < 2 ? 8 : 4);
-    }
-}
-
-/* The first of the torrents, whose weights are summed up in `until`, that reaches `at`. */
-static uint32_t torrent_at(const double *until, double at) {
-    uint32_t low = 0, high = option.torrents - 1;
-    while (low < high) {
-        uint32_t middle = (low + high) / 2;
-        if (until[middle] < at) low = middle + 1;
-        else high = middle;
-    }
-    return low;
-}
-
-/* Each torrent has one peer at least; chance gives it the others. */
-static void spread_peers(void) {
-    double *until = malloc(option.torrents * sizeof *until), sum = 0;
-    torrent_of = malloc(option.peers * sizeof *torrent_of);
-    for (uint32_t t = 0; t < option.torrents; t++) until[t] = sum += option.even ? 1.0 : 1.0 / (t + 1);
-    for (uint32_t p = 0; p < option.peers; p++) {
-        double share = (mixed(option.seed + p * 0x2545F4914F6CDD1Du) >> 11) * 0x1p-53;
-        torrent_of[p] = p < option.torrents ? p : torrent_at(until, share * sum);
-    }
-    free(until);
-}
+/* --- peers */
 
 static int client_of(uint32_t peer) { return peer % option.addresses; }
 
@@ -149,11 +59,6 @@ static struct {
     _Alignas(struct cmsghdr) uint8_t bytes[CMSG_SPACE(sizeof(struct in_pktinfo))];
 } sources[BATCH]; /* which client a request comes from */
 static int queued;
-
-static void fail(const char *what) {
-    perror(what);
-    exit(2);
-}
 
 static void open_socket(void) {
     int size = 16 << 20;
@@ -225,7 +130,7 @@ static void ask_connect(int client, uint64_t due_ns) {
 
 static void ask_announce(uint32_t peer, int event, uint64_t due_ns) {
     uint8_t *request = requests[queued];
-    int seeds = mixed(peer) % 100 < option.seeders || event == COMPLETED;
+    int seeds = is_seeder(peer) || event == COMPLETED;
     memset(request, 0, 98);
     memcpy(request, &connection_ids[client_of(peer)], 8);
     write_info_hash(request + 16, torrent_of[peer]);
@@ -251,9 +156,9 @@ static int random_event(void) {
 }
 
 static void ask_any(uint64_t due_ns) {
-    uint32_t kind = below(option.connects + option.announces + option.scrapes);
-    if (kind < option.connects) ask_connect(below(option.addresses), due_ns);
-    else if (kind < option.connects + option.announces)
+    uint32_t kind = below(mix.connects + mix.announces + mix.scrapes);
+    if (kind < mix.connects) ask_connect(below(option.addresses), due_ns);
+    else if (kind < mix.connects + mix.announces)
         ask_announce(below(option.peers), random_event(), due_ns);
     else ask_scrape(below(option.addresses), due_ns);
 }
@@ -272,7 +177,7 @@ static int is_right_announce(const uint8_t *response, int size, uint32_t torrent
     if (size < 20 || (size - 20) % 6 || get32(response + 8) == 0) return 0;
     if (peers > (uint32_t)option.num_want || peers > get32(response + 12) + get32(response + 16)) return 0;
     peers_received += peers;
-    return peers == 0 || option.any_peers || is_of_torrent(response + 20 + 6 * below(peers), torrent);
+    return peers == 0 || any_peers || is_of_torrent(response + 20 + 6 * below(peers), torrent);
 }
 
 static int is_right(const uint8_t *response, int size, const struct request *asked) {
@@ -302,7 +207,7 @@ static void check_response(const uint8_t *response, int size, uint64_t now) {
     }
     if (is_right(response, size, asked)) answered[asked->kind]++;
     else count_wrong(response, size, asked);
-    if (latency_count < LATENCIES) latencies[latency_count++] = (now - asked->due_ns) / 100;
+    note_latency(now - asked->due_ns);
     free_slot(slot);
 }
 
@@ -391,7 +296,7 @@ static void keep_outstanding(void) {
 }
 
 static void keep_pace(void) {
-    uint64_t start = now_ns(), gap = (uint64_t)(1e9 / option.rate), due = start;
+    uint64_t start = now_ns(), gap = (uint64_t)(1e9 / rate), due = start;
     uint64_t end = start + (uint64_t)(option.seconds * 1e9);
     while (due < end) {
         uint64_t now = now_ns();
@@ -407,24 +312,6 @@ static void keep_pace(void) {
 }
 
 /* --- results */
-
-static int ascending(const void *a, const void *b) {
-    return (*(uint32_t *)a > *(uint32_t *)b) - (*(uint32_t *)a < *(uint32_t *)b);
-}
-
-static double percentile_us(double share) {
-    return latency_count ? latencies[(uint64_t)(share * (latency_count - 1))] / 10.0 : 0;
-}
-
-static void print_results(uint64_t ns, uint64_t cpu_ns) {
-    uint64_t all = answered[CONNECT] + answered[ANNOUNCE] + answered[SCRAPE];
-    qsort(latencies, latency_count, sizeof *latencies, ascending);
-    printf("{\"sent\": %lu, \"answered\": %lu, \"lost\": %lu, \"wrong\": %lu, \"seconds\": %.4f, "
-           "\"server_ns\": %lu, \"p50_us\": %.1f, \"p99_us\": %.1f, \"p999_us\": %.1f, "
-           "\"mean_peers\": %.2f}\n",
-           sent, all, lost, wrong, ns / 1e9, cpu_ns, percentile_us(0.5), percentile_us(0.99),
-           percentile_us(0.999), answered[ANNOUNCE] ? (double)peers_received / answered[ANNOUNCE] : 0.0);
-}
 
 static void print_info_hashes(void) {
     for (uint32_t torrent = 0; torrent < option.torrents; torrent++) {
@@ -442,40 +329,32 @@ static int run(void (*requests_of_run)(void)) {
     connect_clients();
     uint64_t start = now_ns(), cpu_start = server_ns();
     requests_of_run();
-    print_results(now_ns() - start, server_ns() - cpu_start);
+    print_results(answered[CONNECT] + answered[ANNOUNCE] + answered[SCRAPE], answered[ANNOUNCE],
+                  now_ns() - start, server_ns() - cpu_start);
     return 0;
 }
 
 /* --- the command line */
 
 static int set_option(const char *name, const char *value) {
-    if (!strcmp(name, "--port")) option.port = atoi(value);
-    else if (!strcmp(name, "--server")) option.server = atoi(value);
-    else if (!strcmp(name, "--addresses")) option.addresses = atoi(value);
-    else if (!strcmp(name, "--num-want")) option.num_want = atoi(value);
-    else if (!strcmp(name, "--outstanding")) option.outstanding = atoi(value);
-    else if (!strcmp(name, "--torrents")) option.torrents = strtoul(value, 0, 10);
-    else if (!strcmp(name, "--peers")) option.peers = strtoul(value, 0, 10);
-    else if (!strcmp(name, "--seconds")) option.seconds = atof(value);
-    else if (!strcmp(name, "--rate")) option.rate = atof(value);
-    else if (!strcmp(name, "--seed")) option.seed = strtoull(value, 0, 10);
+    if (!strcmp(name, "--rate")) rate = atof(value);
     else if (!strcmp(name, "--mix"))
-        return sscanf(value, "%u/%u/%u", &option.connects, &option.announces, &option.scrapes) == 3;
-    else return 0;
+        return sscanf(value, "%u/%u/%u", &mix.connects, &mix.announces, &mix.scrapes) == 3;
+    else return set_common_option(name, value);
     return 1;
 }
 
 static int is_sensible(void) {
-    return option.outstanding > 0 && option.outstanding <= MAX_OUTSTANDING && option.rate > 0
+    return option.outstanding > 0 && option.outstanding <= MAX_OUTSTANDING && rate > 0
         && option.addresses > 0 && option.addresses <= 1 << 16 && option.torrents > 0
         && option.peers >= option.torrents && option.peers / option.addresses < PORTS
-        && option.connects + option.announces + option.scrapes > 0;
+        && mix.connects + mix.announces + mix.scrapes > 0;
 }
 
 static int read_options(int count, char **words) {
     for (int i = 2; i < count; i++) {
         if (!strcmp(words[i], "--even")) option.even = 1;
-        else if (!strcmp(words[i], "--any-peers")) option.any_peers = 1;
+        else if (!strcmp(words[i], "--any-peers")) any_peers = 1;
         else if (i + 1 == count || !set_option(words[i], words[i + 1])) return 0;
         else i++;
     }
