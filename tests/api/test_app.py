@@ -292,7 +292,7 @@ QUERIES = st.lists(st.tuples(NAMES, RAW | st.just(HASH)).map("=".join), max_size
 
 
 @pytest.mark.slow
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     method=st.sampled_from(["GET", "POST", "DELETE", "HEAD", "PUT"]),
     target=TARGETS,

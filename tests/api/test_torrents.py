@@ -5,7 +5,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from torrust_py.api import torrents
@@ -252,7 +252,6 @@ class Repeating(PortableSwarms):
 
 @pytest.mark.clause("7.8.5")
 @pytest.mark.parametrize("few", [0, 10_000])
-@settings(deadline=None)
 @given(steps=st.lists(st.lists(SMALL_HASHES, max_size=12), max_size=8), count=st.integers(1, 80))
 def test_the_lowest_info_hashes_are_those_that_sorting_gives(few: int, steps, count: int) -> None:
     expected = sorted({info_hash for step in steps for info_hash in step})[:count]

@@ -91,7 +91,7 @@ BODIES = (
 def test_any_call_is_answered(mode: str, request: pytest.FixtureRequest) -> None:
     daemon = request.getfixturevalue(mode)
 
-    @settings(deadline=None, max_examples=80)
+    @settings(max_examples=80)
     @given(METHODS, PATHS, QUERIES, BODIES, TYPES)
     def send(method: str, path: str, query: str, body: bytes | None, content_type: str | None) -> None:
         target = f"/api/v1/{path}?{TOKEN}&{query}"
@@ -104,7 +104,7 @@ def test_any_call_is_answered(mode: str, request: pytest.FixtureRequest) -> None
 
 
 def test_any_body_of_a_new_key_is_answered(public: Any) -> None:
-    @settings(deadline=None, max_examples=80)
+    @settings(max_examples=80)
     @given(BODIES, TYPES | st.just(JSON))
     def send(body: bytes | None, content_type: str | None) -> None:
         response = call(public, "POST", f"/api/v1/keys?{TOKEN}", body=body, content_type=content_type)
@@ -116,7 +116,7 @@ def test_any_body_of_a_new_key_is_answered(public: Any) -> None:
 
 
 def test_nobody_gets_in_with_whatever_token(public: Any) -> None:
-    @settings(deadline=None, max_examples=100)
+    @settings(max_examples=100)
     @given(METHODS, PATHS, QUERIES, st.none() | st.text(st.characters(min_codepoint=32, max_codepoint=126)))
     def send(method: str, path: str, query: str, authorization: str | None) -> None:
         response = call(public, method, f"/api/v1/{path}?{query}", authorization=authorization)
@@ -130,7 +130,7 @@ def test_nobody_gets_in_with_whatever_token(public: Any) -> None:
 
 @pytest.mark.parametrize("prefix", ["/health_check", "/", "/api/v1/stats"])
 def test_any_call_of_the_health_check_api_is_answered(public: Any, prefix: str) -> None:
-    @settings(deadline=None, max_examples=40)
+    @settings(max_examples=40)
     @given(METHODS, VALUES | st.just(""), QUERIES, st.none() | st.binary(max_size=50), TYPES)
     def send(method: str, path: str, query: str, body: bytes | None, content_type: str | None) -> None:
         target = f"{prefix}{path}?{query}"

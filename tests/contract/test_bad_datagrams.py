@@ -56,7 +56,7 @@ def asked(daemon: Any, *, ipv6: bool) -> Iterator[Any]:
 
 @pytest.mark.parametrize("ipv6", [False, True], ids=["IPv4", "IPv6"])
 def test_any_bytes_are_answered_as_a_request_or_refused(public: Any, ipv6: bool) -> None:
-    @settings(deadline=None, max_examples=150)
+    @settings(max_examples=150)
     @given(st.binary(max_size=1600))
     def send(datagram: bytes) -> None:
         check_answer(datagram, answer_to(client, datagram), ipv6=ipv6)
@@ -67,7 +67,7 @@ def test_any_bytes_are_answered_as_a_request_or_refused(public: Any, ipv6: bool)
 
 @pytest.mark.parametrize("ipv6", [False, True], ids=["IPv4", "IPv6"])
 def test_any_body_under_a_good_header_is_answered(public: Any, ipv6: bool) -> None:
-    @settings(deadline=None, max_examples=150)
+    @settings(max_examples=150)
     @given(ACTIONS, st.binary(max_size=120), st.booleans())
     def send(action: int, body: bytes, knows: bool) -> None:
         datagram = (connection if knows else bytes(8)) + action.to_bytes(4) + body
@@ -80,7 +80,7 @@ def test_any_body_under_a_good_header_is_answered(public: Any, ipv6: bool) -> No
 
 @pytest.mark.parametrize("ipv6", [False, True], ids=["IPv4", "IPv6"])
 def test_a_good_request_with_wrong_bytes_is_answered(public: Any, ipv6: bool) -> None:
-    @settings(deadline=None, max_examples=200)
+    @settings(max_examples=200)
     @given(st.sampled_from(KINDS), EDITS, st.integers(0, 1600), st.binary(max_size=300))
     def send(kind: str, edits: list[tuple[int, bytes]], size: int, tail: bytes) -> None:
         datagram = edited(requests[kind], edits)[:size] + tail
@@ -92,7 +92,7 @@ def test_a_good_request_with_wrong_bytes_is_answered(public: Any, ipv6: bool) ->
 
 
 def test_a_listed_tracker_answers_any_announce_of_a_client_that_it_knows(listed: Any) -> None:
-    @settings(deadline=None, max_examples=100)
+    @settings(max_examples=100)
     @given(st.binary(min_size=82, max_size=90))
     def send(body: bytes) -> None:
         datagram = connection + bytes([0, 0, 0, 1]) + body

@@ -129,7 +129,7 @@ def check_talk(daemon: Any, service: str, sent: bytes) -> None:
 
 @pytest.mark.parametrize("service", TCP_DOORS)
 def test_any_bytes_are_answered_in_good_http_or_not_at_all(public: Any, service: str) -> None:
-    @settings(deadline=None, max_examples=30)
+    @settings(max_examples=30)
     @given(st.lists(st.binary(max_size=100) | st.sampled_from(BITS + REQUESTS[service]), max_size=6))
     def send(pieces: list[bytes]) -> None:
         check_talk(public, service, b"".join(pieces))
@@ -140,7 +140,7 @@ def test_any_bytes_are_answered_in_good_http_or_not_at_all(public: Any, service:
 
 @pytest.mark.parametrize("service", TCP_DOORS)
 def test_a_good_request_with_wrong_bytes_is_answered_in_good_http(public: Any, service: str) -> None:
-    @settings(deadline=None, max_examples=80)
+    @settings(max_examples=80)
     @given(st.sampled_from(REQUESTS[service]), EDITS, st.integers(0, 2000))
     def send(whole: bytes, edits: list[tuple[int, int, bytes]], size: int) -> None:
         check_talk(public, service, edited(whole, edits)[:size])
@@ -198,7 +198,7 @@ FORWARDED = st.sampled_from([b"", b"203.0.113.7", b"2001:db8::1", b"x", b",,", b
 def test_any_target_of_the_tracker_is_answered(mode: str, request: pytest.FixtureRequest) -> None:
     daemon = request.getfixturevalue(mode)
 
-    @settings(deadline=None, max_examples=80)
+    @settings(max_examples=80)
     @given(METHODS, PATHS, st.none() | QUERIES, FORWARDED, st.none() | st.binary(max_size=40))
     def send(method: bytes, path: str, query: str | None, forwarded: bytes, body: bytes | None) -> None:
         target = path if query is None else f"{path}?{query}"
@@ -239,7 +239,7 @@ def test_any_fields_are_borne(public: Any, service: str) -> None:
         service
     ]
 
-    @settings(deadline=None, max_examples=80)
+    @settings(max_examples=80)
     @given(FIELDS)
     def send(fields: list[bytes]) -> None:
         (response,) = read_responses(talk(public, service, message(target, *fields)))

@@ -193,7 +193,7 @@ def test_the_runs_lie_anywhere_in_their_parts() -> None:
 
 
 @given(data=st.data(), size=st.integers(2, 60), ipv6=st.booleans(), seeder=st.booleans())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_wherever_the_runs_lie_every_start_together_hands_out_everyone_equally(
     data: st.DataObject, size: int, ipv6: bool, seeder: bool
 ) -> None:

@@ -1199,6 +1199,6 @@ class NativeSwarmsMachine(SwarmsMachine):
 
 
 TestSwarms = pytest.mark.slow(SwarmsMachine.TestCase)
-TestSwarms.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
+TestSwarms.settings = settings(max_examples=100, stateful_step_count=50)
 TestNativeSwarms = pytest.mark.slow(NativeSwarmsMachine.TestCase)
 TestNativeSwarms.settings = TestSwarms.settings

@@ -284,7 +284,7 @@ class PlanesMachine(RuleBasedStateMachine):
 
 
 TestPlanes = pytest.mark.slow(PlanesMachine.TestCase)
-TestPlanes.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestPlanes.settings = settings(max_examples=100, stateful_step_count=40)
 
 
 def test_the_client_is_read_from_its_socket_address() -> None:

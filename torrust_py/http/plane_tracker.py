@@ -12,7 +12,14 @@ from typing import Protocol, Self
 from torrust_py.core.types import Address
 from torrust_py.http.handler import HttpHandler
 from torrust_py.http.requests import HttpRequest
-from torrust_py.http.server import BACKLOG, Connections, Handed, HttpConnection, OpenConnections
+from torrust_py.http.server import (
+    BACKLOG,
+    Connections,
+    Handed,
+    HttpConnection,
+    OpenConnections,
+    OthersConnections,
+)
 
 ACCEPT_AGAIN_S = 1.0
 """After the process had no files left."""
@@ -34,22 +41,20 @@ class HandOver(Protocol):
     ) -> None: ...
 
 
-class Plane(Protocol):
+class Plane(OthersConnections, Protocol):
     """What `torrust_py.native.http` offers."""
 
     @property
-    def fd(self) -> int: ...
+    def fd(self) -> int:
+        """What the loop watches."""
+
     @property
-    def open(self) -> int: ...
-    @property
-    def idle_since_ms(self) -> float: ...
-    @property
-    def is_out_of_files(self) -> bool: ...
+    def is_out_of_files(self) -> bool:
+        """Nothing is accepted until `accept_again`."""
+
     def on_readable(self, now_ms: int, clock_ms: int, date: bytes, room: int, /) -> None: ...
     def accept_again(self) -> None: ...
     def accept_no_more(self) -> None: ...
-    def evict(self) -> None: ...
-    def sweep(self, busy_before_ms: int, idle_before_ms: int, /) -> bool: ...
     def close_all(self) -> None: ...
 
 

@@ -19,7 +19,8 @@ from libc.stdint cimport UINT32_MAX, int64_t, uint8_t, uint16_t, uint32_t, uint6
 from libc.stdlib cimport free, malloc
 from libc.string cimport memchr, memcmp, memcpy, memmove, memset
 
-from torrust_py.native.statistics cimport ANNOUNCE, DROPPED, OUTCOMES, SCRAPE, TCP4, TCP6, NativeStatistics
+from torrust_py.native.addresses cimport External, find_address, write_endpoint
+from torrust_py.native.statistics cimport ANNOUNCE, SCRAPE, TCP4, TCP6, NativeStatistics
 from torrust_py.native.swarms cimport (
     IPV4,
     IPV6,
@@ -62,7 +63,6 @@ cdef extern from *:
     struct sockaddr:
         pass
     int EPOLL_CLOEXEC
-    int AF_INET
     int MSG_MORE
     int MSG_NOSIGNAL
     int SOCK_CLOEXEC
@@ -135,14 +135,12 @@ cdef struct Query:
     Announce announce
     uint8_t info_hash[INFO_HASH]
     uint8_t peer_id[PEER_ID]
-    uint16_t port
+    uint8_t port[2]  # in wire order
     uint32_t seen  # which parameters were there, one bit each
     int64_t num_want  # -1: the client leaves it to the tracker
 
 
 cdef const char *HEX = b"0123456789abcdef"
-cdef const char *MAPPED = b"\0\0\0\0\0\0\0\0\0\0\xff\xff"
-cdef const char *LOOPBACK_IPV6 = b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1"
 
 
 # --- text
@@ -359,7 +357,8 @@ cdef int read_parameter(
         return HAS_PEER_ID if decoded(value, size, query.peer_id, PEER_ID) else -1
     if is_name(name, name_size, b"port", 4):
         read = number(value, size)
-        query.port = <uint16_t>read
+        query.port[0] = <uint8_t>(read >> 8)
+        query.port[1] = <uint8_t>read
         return HAS_PORT if 0 <= read <= 65535 else -1
     if is_name(name, name_size, b"downloaded", 10):
         query.announce.downloaded = number(value, size)
@@ -491,26 +490,6 @@ cdef void take_out(List *list, Connection *connection) noexcept nogil:
     list.size -= 1
 
 
-cdef void read_address(const uint8_t *name, Connection *connection) noexcept nogil:
-    """Of a socket address; a mapped one is IPv4 (RFC 4291, 2.5.5.2)."""
-    cdef uint16_t family
-    memcpy(&family, name, 2)
-    connection.address_size = 4
-    if family == AF_INET:
-        memcpy(connection.address, name + 4, 4)
-    elif memcmp(name + 8, MAPPED, 12) == 0:
-        memcpy(connection.address, name + 20, 4)
-    else:
-        memcpy(connection.address, name + 8, 16)
-        connection.address_size = 16
-
-
-cdef bint is_loopback(const Connection *connection) noexcept nogil:
-    if connection.address_size == 4:
-        return connection.address[0] == 127
-    return memcmp(connection.address, LOOPBACK_IPV6, 16) == 0
-
-
 cdef class HttpPlane:
     """Serves what comes to a listening, non-blocking TCP socket, which stays its owner's.
 
@@ -527,15 +506,13 @@ cdef class HttpPlane:
     cdef uint32_t max_peers
     cdef bint is_listed
     cdef bint is_direct
-    cdef uint8_t external_address[16]
-    cdef size_t external_size
+    cdef External external
     cdef object fallback
     cdef object hand_over
     cdef object make_room
     cdef NativeSwarms swarms
     cdef NativeWhitelist whitelist
     cdef NativeStatistics statistics
-    cdef uint64_t *counters
     cdef int64_t room  # for so many more connections, without asking for it
     cdef List busy  # a first request is awaited, or the rest of one
     cdef List idle
@@ -575,14 +552,13 @@ cdef class HttpPlane:
         self.swarms = swarms
         self.whitelist = whitelist
         self.statistics = statistics
-        self.counters = &statistics.counts[0][0]
         self.interval = interval
         self.interval_min = interval_min
         self.max_peers = max_peers
         self.is_listed = is_listed
         self.is_direct = is_direct
-        self.external_size = len(external_address)
-        memcpy(self.external_address, PyBytes_AS_STRING(external_address), self.external_size)
+        self.external.size = len(external_address)
+        memcpy(self.external.address, PyBytes_AS_STRING(external_address), self.external.size)
         self.fallback = fallback
         self.hand_over = hand_over
         self.make_room = make_room
@@ -700,6 +676,7 @@ cdef class HttpPlane:
 
     cdef int _serve_new(self, int fd, const uint8_t *name) except -1:
         cdef Connection *connection
+        cdef const uint8_t *address = NULL
         if self.room > 0:
             self.room -= 1
         elif not self.make_room():
@@ -712,7 +689,8 @@ cdef class HttpPlane:
         memset(connection, 0, sizeof(Connection))
         connection.fd = fd
         connection.since_ms = self.clock_ms
-        read_address(name, connection)
+        connection.address_size = <uint8_t>find_address(name, &address)
+        memcpy(connection.address, address, connection.address_size)
         append(&self.busy, connection)
         self._read(connection)
         return 0
@@ -891,7 +869,9 @@ cdef class HttpPlane:
         request.hash = torrent_hash(store, query.info_hash)
         request.peer_id = query.peer_id
         request.expected = -1
-        self._write_endpoint(connection, query)
+        request.family = IPV4 if write_endpoint(
+            request.endpoint, connection.address, connection.address_size, &self.external, query.port
+        ) == 4 else IPV6
         request.num_want = <uint32_t>min(
             <int64_t>DEFAULT_NUM_WANT if query.num_want < 0 else query.num_want, <int64_t>self.max_peers
         )
@@ -914,19 +894,6 @@ cdef class HttpPlane:
         self._finish(framed, body, out + 1 - body)
         self._count(connection, ANNOUNCE)
         return True
-
-    cdef void _write_endpoint(self, const Connection *connection, Query *query) noexcept nogil:
-        """Where the peer is reached: at its own address, or the external one if it is on this host."""
-        cdef const uint8_t *address = &connection.address[0]
-        cdef size_t size = connection.address_size
-        cdef Announce *request = &query.announce
-        if self.external_size and is_loopback(connection):
-            address = self.external_address
-            size = self.external_size
-        memcpy(request.endpoint, address, size)
-        request.endpoint[size] = <uint8_t>(query.port >> 8)
-        request.endpoint[size + 1] = <uint8_t>query.port
-        request.family = IPV4 if size == 4 else IPV6
 
     cdef void _scrape(
         self, const Connection *connection, const Framed *framed, const uint8_t *info_hashes, int count
@@ -1012,5 +979,4 @@ cdef class HttpPlane:
         return 0
 
     cdef void _count(self, const Connection *connection, int outcome) noexcept nogil:
-        cdef int door = TCP4 if connection.address_size == 4 else TCP6
-        self.counters[OUTCOMES * door + outcome] += 1
+        self.statistics.add(TCP4 if connection.address_size == 4 else TCP6, outcome)

@@ -20,3 +20,5 @@ cdef enum:
 
 cdef class NativeStatistics:
     cdef uint64_t counts[DOORS][OUTCOMES]
+
+    cdef void add(self, int door, int outcome) noexcept nogil

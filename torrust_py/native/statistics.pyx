@@ -9,8 +9,11 @@ assert (len(Door), len(Outcome)) == (DOORS, OUTCOMES)
 cdef class NativeStatistics:
     """A row of integers for each door."""
 
-    def count(self, int door, int outcome, /):
+    cdef void add(self, int door, int outcome) noexcept nogil:
         self.counts[door][outcome] += 1
+
+    def count(self, int door, int outcome, /):
+        self.add(door, outcome)
 
     def door(self, int door, /):
         cdef int outcome

@@ -12,12 +12,12 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
 
+from torrust_py.native.addresses cimport External, find_address, write_endpoint
 from torrust_py.native.connection_ids cimport NativeConnectionIds
 from torrust_py.native.statistics cimport (
     ANNOUNCE,
     CONNECT,
     DROPPED,
-    OUTCOMES,
     REFUSED,
     SCRAPE,
     UDP4,
@@ -88,7 +88,6 @@ cdef extern from *:
     cmsghdr *CMSG_FIRSTHDR(msghdr *) noexcept nogil
     cmsghdr *CMSG_NXTHDR(msghdr *, cmsghdr *) noexcept nogil
     void *CMSG_DATA(cmsghdr *) noexcept nogil
-    int AF_INET
     int IPPROTO_IP
     int IPPROTO_IPV6
     int IP_PKTINFO
@@ -127,8 +126,6 @@ cdef enum:
     ERROR_ACTION = 3
 
 cdef const uint8_t *PROTOCOL_ID = b"\x00\x00\x04\x17\x27\x10\x19\x80"
-cdef const uint8_t *MAPPED = b"\0\0\0\0\0\0\0\0\0\0\xff\xff"
-cdef const uint8_t *LOOPBACK_IPV6 = b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01"
 cdef const uint8_t *DIGITS = b"0123456789abcdef"
 
 
@@ -176,8 +173,7 @@ cdef class UdpPlane:
     cdef bint is_listed
     cdef uint32_t interval
     cdef uint32_t max_peers
-    cdef size_t external_size
-    cdef uint8_t external_address[16]
+    cdef External external
     cdef Text bad_connection_id
     cdef Text not_listed_before
     cdef Text not_listed_after
@@ -185,7 +181,6 @@ cdef class UdpPlane:
     cdef NativeSwarms swarms
     cdef NativeWhitelist whitelist
     cdef NativeStatistics statistics
-    cdef uint64_t *counters  # of the statistics
     cdef NativeConnectionIds connection_ids
     cdef readonly uint64_t unsent  # responses that the kernel did not take
     cdef mmsghdr *requests
@@ -228,14 +223,13 @@ cdef class UdpPlane:
         self.swarms = swarms
         self.whitelist = whitelist
         self.statistics = statistics
-        self.counters = &statistics.counts[0][0]
         self.connection_ids = connection_ids
         self.interval = interval
         self.max_peers = max_peers
         self.is_listed = is_listed
         assert len(external_address) in (0, 4, 16)
-        self.external_size = len(external_address)
-        memcpy(self.external_address, PyBytes_AS_STRING(external_address), self.external_size)
+        self.external.size = len(external_address)
+        memcpy(self.external.address, PyBytes_AS_STRING(external_address), self.external.size)
         keep_text(&self.bad_connection_id, bad_connection_id)
         keep_text(&self.not_listed_before, not_listed[0])
         keep_text(&self.not_listed_after, not_listed[1])
@@ -383,7 +377,13 @@ cdef class UdpPlane:
             if may_be_announce(datagram, self.requests[i].msg_len):
                 announce.info_hash = datagram + 16
                 announce.hash = torrent_hash(store, announce.info_hash)
-                self._write_endpoint(announce, datagram, &self.clients[i])
+                announce.family = IPV4 if write_endpoint(
+                    announce.endpoint,
+                    self.clients[i].address,
+                    self.clients[i].size,
+                    &self.external,
+                    datagram + 96,
+                ) == 4 else IPV6
                 prefetch_bucket(store, announce.hash)
         for i in range(received):
             announce = &self.announces[i]
@@ -444,7 +444,7 @@ cdef class UdpPlane:
 
     cdef int _connect(self, int i, const uint8_t *datagram, const Client *client) noexcept nogil:
         cdef uint8_t *out = self.answers + RESPONSE * i
-        self._count(client, CONNECT)
+        self.statistics.add(client.door, CONNECT)
         memcpy(out, datagram + 8, 8)
         self.connection_ids.write(out + 8, client.address, client.size, self.slot)
         return 16
@@ -470,9 +470,9 @@ cdef class UdpPlane:
         request.second = self.second
         request.ms = self.ms
         if apply_announce(&self.swarms.store, request, &view) < 0:
-            self._count(client, DROPPED)
+            self.statistics.add(client.door, DROPPED)
             return 0
-        self._count(client, ANNOUNCE)
+        self.statistics.add(client.door, ANNOUNCE)
         memcpy(out, datagram + 8, 8)
         write32(out + 8, self.interval)
         write32(out + 12, view.leechers)
@@ -486,19 +486,6 @@ cdef class UdpPlane:
         cdef uint32_t wanted = DEFAULT_NUM_WANT if asked < 0 else <uint32_t>asked
         return min(wanted, self.max_peers, fitting)
 
-    cdef void _write_endpoint(
-        self, Announce *request, const uint8_t *datagram, const Client *client
-    ) noexcept nogil:
-        """Where the peer is reached: at its own address, or the external one if it is on this host."""
-        cdef const uint8_t *address = client.address
-        cdef size_t size = client.size
-        if self.external_size and is_loopback(client):
-            address = self.external_address
-            size = self.external_size
-        memcpy(request.endpoint, address, size)
-        memcpy(request.endpoint + size, datagram + 96, 2)
-        request.family = IPV4 if size == 4 else IPV6
-
     cdef int _scrape(
         self, int i, const uint8_t *datagram, unsigned int size, const Client *client
     ) noexcept nogil:
@@ -507,7 +494,7 @@ cdef class UdpPlane:
         cdef unsigned int number
         if not self._knows(datagram, client):
             return self._refuse_connection_id(i, datagram, client)
-        self._count(client, SCRAPE)
+        self.statistics.add(client.door, SCRAPE)
         memcpy(out, datagram + 8, 8)
         for number in range(asked):
             self._write_counts(out + 8 + 12 * number, datagram + HEADER + INFO_HASH * number)
@@ -535,7 +522,7 @@ cdef class UdpPlane:
 
     cdef int _refuse_connection_id(self, int i, const uint8_t *datagram, const Client *client) noexcept nogil:
         cdef uint8_t *out = self.answers + RESPONSE * i
-        self._count(client, REFUSED)
+        self.statistics.add(client.door, REFUSED)
         write32(out, ERROR_ACTION)
         memcpy(out + 4, datagram + 12, 4)
         memcpy(out + 8, self.bad_connection_id.characters, self.bad_connection_id.size)
@@ -547,7 +534,7 @@ cdef class UdpPlane:
         cdef const Text *after = &self.not_listed_after
         cdef uint8_t *digits = out + 8 + before.size
         cdef size_t at
-        self._count(client, REFUSED)
+        self.statistics.add(client.door, REFUSED)
         write32(out, ERROR_ACTION)
         memcpy(out + 4, datagram + 12, 4)
         memcpy(out + 8, before.characters, before.size)
@@ -556,10 +543,6 @@ cdef class UdpPlane:
             digits[2 * at + 1] = DIGITS[datagram[16 + at] & 15]
         memcpy(digits + 2 * INFO_HASH, after.characters, after.size)
         return <int>(8 + before.size + 2 * INFO_HASH + after.size)
-
-    cdef void _count(self, const Client *client, int outcome) noexcept nogil:
-        cdef uint64_t *of_door = self.counters + OUTCOMES * client.door
-        of_door[outcome] += 1
 
 
 cdef int keep_text(Text *text, bytes characters) except -1:
@@ -571,26 +554,10 @@ cdef int keep_text(Text *text, bytes characters) except -1:
 
 
 cdef void read_client(const uint8_t *name, Client *client) noexcept nogil:
-    """Who sent a datagram; a mapped address is IPv4 (RFC 4291, 2.5.5.2)."""
-    cdef uint16_t family
-    memcpy(&family, name, 2)
-    if family == AF_INET:
-        client.address = name + 4
-        client.size = 4
-    elif memcmp(name + 8, MAPPED, 12) == 0:
-        client.address = name + 20
-        client.size = 4
-    else:
-        client.address = name + 8
-        client.size = 16
+    """Who sent a datagram."""
+    client.size = find_address(name, &client.address)
     client.family = IPV4 if client.size == 4 else IPV6
     client.door = UDP4 if client.size == 4 else UDP6
-
-
-cdef bint is_loopback(const Client *client) noexcept nogil:
-    if client.size == 4:
-        return client.address[0] == 127
-    return memcmp(client.address, LOOPBACK_IPV6, 16) == 0
 
 
 cdef void answer_from_asked(msghdr *request, msghdr *response) noexcept nogil:
