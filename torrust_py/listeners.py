@@ -84,6 +84,7 @@ def open_tls(cert_path: str, key_path: str, *, service: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
+    context.num_tickets = 1  # a client of TLS 1.3 gets another with each connection
     for path, what in ((cert_path, "certificate"), (key_path, "private key")):
         try:
             with open(path, "rb"):

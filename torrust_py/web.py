@@ -32,6 +32,7 @@ BODY_TIMEOUT = 5.0
 
 _COMPRESSED_FROM = 32  # bytes; shorter bodies would grow
 _BACKLOG = 128  # connections
+_HANDSHAKE_TIMEOUT = 10.0  # seconds, of TLS
 _TURNS = 0.1  # seconds until a request that has come is surely being answered
 _VERSIONS = (HttpVersion10, HttpVersion11)
 _KEEPALIVE = 75  # seconds that an idle connection stays open: more than a proxy's 60
@@ -87,7 +88,13 @@ async def serve(
             auto_decompress=False,
         )
 
-    server = await loop.create_server(connection, sock=listener, ssl=tls, backlog=_BACKLOG)
+    server = await loop.create_server(
+        connection,
+        sock=listener,
+        ssl=tls,
+        backlog=_BACKLOG,
+        ssl_handshake_timeout=None if tls is None else _HANDSHAKE_TIMEOUT,
+    )
     try:
         yield
     finally:

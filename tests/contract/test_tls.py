@@ -1,8 +1,11 @@
 """Services that speak TLS."""
 
+import contextlib
 import json
+import resource
 import socket
 import ssl
+import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -94,3 +97,89 @@ def test_both_versions_and_http_1_1_are_offered(
     ):
         assert client.selected_alpn_protocol() == "http/1.1"
         assert client.version() == {ssl.TLSVersion.TLSv1_2: "TLSv1.2"}.get(version, "TLSv1.3")
+
+
+HEALTH_CHECK = b"GET /health_check HTTP/1.1\r\nHost: x\r\n\r\n"
+RESERVED = 512  # files that the daemon keeps for other things than connections of HTTP trackers
+
+
+def ask(
+    address: tuple[str, int], context: ssl.SSLContext, session: ssl.SSLSession | None = None
+) -> tuple[bool, ssl.SSLSession | None]:
+    """Ask over a new connection: whether it resumed `session`, and the session for the next one."""
+    with (
+        socket.create_connection(address, timeout=10) as plain,
+        context.wrap_socket(plain, server_hostname=address[0], session=session) as client,
+    ):
+        client.sendall(HEALTH_CHECK)
+        assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
+        return bool(client.session_reused), client.session
+
+
+def hello(context: ssl.SSLContext) -> bytes:
+    """The first message of a client's handshake."""
+    outgoing = ssl.MemoryBIO()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        context.wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="127.0.0.1").do_handshake()
+    return outgoing.read()
+
+
+def is_closed(client: socket.socket) -> bool:
+    """Whether the daemon closes this connection without a word, before the socket's time-out."""
+    try:
+        return client.recv(4096) == b""
+    except ConnectionResetError:
+        return True
+    except TimeoutError:
+        return False
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_session_is_resumed(
+    start: Start,
+    configure: Callable[..., str],
+    certificate: tuple[Path, Path],
+    client_tls: ssl.SSLContext,
+    version: ssl.TLSVersion,
+) -> None:
+    daemon = start(config(configure, certificate))
+    client_tls.minimum_version = client_tls.maximum_version = version
+    resumed, first = ask(daemon.address("http"), client_tls)
+    assert not resumed
+    resumed, second = ask(daemon.address("http"), client_tls, first)
+    assert resumed
+    for session in (second, first, first):
+        assert ask(daemon.address("http"), client_tls, session)[0]
+
+
+def test_a_handshake_that_stalls_ends_in_ten_seconds(
+    start: Start, configure: Callable[..., str], certificate: tuple[Path, Path], client_tls: ssl.SSLContext
+) -> None:
+    daemon = start(config(configure, certificate))
+    begun = time.monotonic()
+    with contextlib.ExitStack() as stack:
+        clients = []
+        for service in ("http", "api"):
+            for sent in (b"", hello(client_tls)[:100]):
+                client = stack.enter_context(socket.create_connection(daemon.address(service), timeout=15))
+                client.sendall(sent)
+                clients.append(client)
+        assert [is_closed(client) for client in clients] == [True] * 4
+    assert 9 < time.monotonic() - begun < 12
+
+
+def test_handshakes_that_never_end_are_bounded(
+    launch: Start, configure: Callable[..., str], certificate: tuple[Path, Path], client_tls: ssl.SSLContext
+) -> None:
+    daemon = launch(config(configure, certificate))
+    limit = RESERVED + 8
+    resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE, (limit, limit))
+    daemon.wait_for_line("HEALTH CHECK API: Started on")
+    address = daemon.address("http")
+    with contextlib.ExitStack() as stack:
+        flood = [stack.enter_context(socket.create_connection(address, timeout=5)) for _ in range(40)]
+        assert all(is_closed(client) for client in flood[8:])
+        for client in flood[:8]:
+            with client_tls.wrap_socket(client, server_hostname=address[0]) as served:
+                served.sendall(HEALTH_CHECK)
+                assert served.recv(4096).startswith(b"HTTP/1.1 200 ")

@@ -130,6 +130,6 @@ def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     """The sockets are tried on both loops that they may meet."""
-    if item.path.name == "test_server.py":
+    if item.path.name in ("test_server.py", "test_tls.py"):
         return {"asyncio": _debugged, "uvloop": uvloop.new_event_loop}
     return {"asyncio": _debugged}

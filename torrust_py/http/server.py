@@ -1,7 +1,8 @@
 """The TCP sockets of a tracker: requests in, responses out (HTTP/1.0 and 1.1, RFC 9112), also over TLS.
 
-A connection waits for its next request for IDLE_S at most. All else, its first request, the rest of one that
-has begun, and a response that its client is slow to read, has to be over within REQUEST_S.
+A connection waits for its next request for IDLE_S at most. All else, its first request (with the handshake of
+TLS), the rest of one that has begun, and a response that its client is slow to read, has to be over within
+REQUEST_S.
 """
 
 import asyncio
@@ -30,6 +31,7 @@ from torrust_py.http.responses import (
     REQUEST_TIMEOUT,
     Head,
 )
+from torrust_py.http.tls import TlsConnection
 
 HEAD_SIZE = 8 * 1024
 """The most bytes of request line and header fields together."""
@@ -86,14 +88,8 @@ class HttpTracker:
         return host, port
 
     async def __aenter__(self) -> Self:
-        limit = REQUEST_S if self._tls is not None else None
         self._server = await asyncio.get_running_loop().create_server(
-            lambda: HttpConnection(self._opened, self._handler, self._connections, now_ms=self._now_ms),
-            sock=self._socket,
-            backlog=ACCEPTS_A_TURN,
-            ssl=self._tls,
-            ssl_handshake_timeout=limit,
-            ssl_shutdown_timeout=limit,
+            self._make_connection, sock=self._socket, backlog=ACCEPTS_A_TURN
         )
         self._socket.listen(BACKLOG)
         return self
@@ -104,6 +100,10 @@ class HttpTracker:
         self._server.close()
         self._socket.close()
         await self._opened.close()
+
+    def _make_connection(self) -> asyncio.BaseProtocol:
+        connection = HttpConnection(self._opened, self._handler, self._connections, now_ms=self._now_ms)
+        return connection if self._tls is None else TlsConnection(connection, self._tls)
 
 
 class OpenConnections:
