@@ -216,6 +216,10 @@ REQUESTS = [
 ]  # fmt: skip
 
 
+CLOSING = get(announce(), b"Connection: close")
+LARGE = get(announce(), b"Long: " + b"a" * 7700)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("listed", [False, True])
 @pytest.mark.parametrize("on_reverse_proxy", [False, True])
@@ -259,6 +263,9 @@ def cut(data: bytes, cuts: Sequence[int]) -> list[bytes]:
     listed=st.booleans(),
 )
 @example(requests=[REQUESTS[0]] * 100, cuts=[], listed=False)
+@example(
+    requests=[CLOSING, *[LARGE] * 4], cuts=[], listed=False
+)  # what follows is not read, and resets nothing
 @example(requests=[get(announce().replace(b"compact=1", b"compact=0"))] * 50, cuts=[], listed=False)
 @settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 def test_several_requests_in_pieces(requests: list[bytes], cuts: list[int], listed: bool) -> None:

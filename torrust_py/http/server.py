@@ -346,8 +346,9 @@ class HttpConnection(asyncio.Protocol):
             self._transport.write(handed.unsent)
         if handed.is_closing:
             self._finished = True
+            self._unread = b""
             self._connections.note_busy(self)
-            self._transport.close()
+            self._close_gently()
             return
         self._go_on()
         if handed.is_overdue and not self._finished:

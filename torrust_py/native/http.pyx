@@ -771,6 +771,7 @@ cdef class HttpPlane:
         cdef Framed framed
         cdef bint fell_back = False
         cdef bint closes = False
+        cdef bint may_be_more = received == INPUT
         self.filled = 0
         while received and not closes:
             end = <uint8_t *>memmem(at, received, b"\r\n\r\n", 4)
@@ -789,7 +790,9 @@ cdef class HttpPlane:
             closes = framed.closes
             received -= end - at
             at = end
-        if not self._flush(connection, MSG_MORE if closes else 0):
+        # Closed while there is something to read, the connection would be reset, and the answers be lost with it.
+        may_be_more = closes and may_be_more
+        if not self._flush(connection, MSG_MORE if closes and not may_be_more else 0) or may_be_more:
             return self._give_away(connection, at, received, closes, False)
         if closes:
             self._close(connection)
