@@ -154,29 +154,35 @@ class _Connection(web.RequestHandler):
     who leaves, and logs neither: anybody can do that.
     """
 
-    answering = 0
+    _answered: web.BaseRequest | None = None
+    """The request that is being answered."""
     _is_half_closed = False
 
     def eof_received(self) -> bool:  # type: ignore[override]  # aiohttp never keeps the connection
         if self.transport is None or self.transport.get_extra_info("sslcontext") is not None:
             return False  # TLS has no half-closed connections
         self._is_half_closed = True
+        if self._answered is not None:
+            _break_off(self._answered)
         asyncio.get_running_loop().call_later(_TURNS, self._leave)
         return True
 
     def _leave(self) -> None:
         """Close the connection unless a request is being answered."""
-        if self.answering == 0 and self.transport is not None:
+        if self._answered is None and self.transport is not None:
             self.transport.close()
 
     @contextmanager
-    def being_answered(self) -> Iterator[None]:
-        self.answering += 1
+    def answering(self, request: web.BaseRequest) -> Iterator[None]:
+        self._answered = request
+        if self._is_half_closed:
+            _break_off(request)
         try:
             yield
         finally:
-            self.answering -= 1
+            self._answered = None
             if self._is_half_closed:
+                request.content.feed_eof()  # or aiohttp would wait for the rest of a body
                 self.close()  # once the response is written
 
     def handle_error(
@@ -191,6 +197,12 @@ class _Connection(web.RequestHandler):
         if isinstance(exc, HttpProcessingError | ConnectionError):
             return _Refusal(HTTPStatus.BAD_REQUEST)
         return super().handle_error(request, status, exc, message)
+
+
+def _break_off(request: web.BaseRequest) -> None:
+    """Fail whoever reads the request's body, if it is not complete: no more will come."""
+    if not request.content.is_eof():
+        request.content.set_exception(web.RequestPayloadError("the connection ended within the body"))
 
 
 class _Refusal(web.StreamResponse):
@@ -228,7 +240,7 @@ class _Dispatcher:
             return _Refusal(HTTPStatus.BAD_REQUEST)
         connection = request.protocol
         assert isinstance(connection, _Connection)
-        with connection.being_answered():
+        with connection.answering(request):
             return await self._answer(request)
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:

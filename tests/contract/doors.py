@@ -106,7 +106,7 @@ def talk(daemon: Any, service: str, sent: bytes, *, timeout: float = 10) -> byte
     with socket.create_connection(daemon.address(service), timeout) as client:
         with contextlib.suppress(ConnectionError):  # refused before all of it was sent
             client.sendall(sent)
-        return _rest(client)
+        return rest(client)
 
 
 def talk_and_leave(daemon: Any, service: str, sent: bytes, *, patience: float = 0.02) -> bytes:
@@ -123,10 +123,11 @@ def talk_and_leave(daemon: Any, service: str, sent: bytes, *, patience: float = 
         client.settimeout(10)
         with contextlib.suppress(OSError):
             client.shutdown(socket.SHUT_WR)
-        return received + _rest(client)
+        return received + rest(client)
 
 
-def _rest(client: socket.socket) -> bytes:
+def rest(client: socket.socket) -> bytes:
+    """All that comes until the other side closes the connection."""
     received = b""
     with contextlib.suppress(ConnectionError):
         while data := client.recv(65_536):

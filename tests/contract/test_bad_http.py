@@ -25,6 +25,7 @@ from tests.contract.doors import (
     check_tracker_response,
     check_web_response,
     read_responses,
+    rest,
     talk,
     talk_and_leave,
     unharmed,
@@ -431,6 +432,17 @@ def test_who_half_closes_after_a_request_is_answered(public: Any, service: str, 
 
 
 LEFT = message(f"/api/v1/keys?{TOKEN}", JSON, b"Content-Length: 9", method=b"POST")
+
+
+@pytest.mark.parametrize("sent", [LEFT, LEFT + b"{}", LEFT.replace(b"keys", b"nothing")])
+@pytest.mark.parametrize("patience", [0.0, 0.3], ids=["at_once", "later"])
+def test_who_half_closes_within_a_body_is_not_waited_for(public: Any, sent: bytes, patience: float) -> None:
+    with unharmed(public), socket.create_connection(public.address("api"), 4) as client:
+        client.sendall(sent)
+        time.sleep(patience)
+        client.shutdown(socket.SHUT_WR)
+        (response,) = read_responses(rest(client))
+        assert response.status == (404 if b"nothing" in sent else 400)
 
 
 @pytest.mark.parametrize("service", TCP_DOORS)
