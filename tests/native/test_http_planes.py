@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.forms import native
+from torrust_py.core.errors import KeyExpired, KeyUnknown
 from torrust_py.core.statistics import Door, DoorCounts, PortableStatistics
 from torrust_py.core.swarms import PortableSwarms
 from torrust_py.core.tracker import Rules, Tracker
@@ -31,11 +32,15 @@ PATIENCE = 10.0
 _VARIES = re.compile(rb"x-request-id: [0-9a-f-]{36}\r\n|date: [^\r]+\r\n")
 
 
-class NoKeys:
-    """A tracker that is not private asks for none."""
+GOOD_KEY, EXPIRED_KEY = "A1" * 16, "b" * 32
 
+
+class TwoKeys:
     def check(self, key: str, unix_now: float) -> None:
-        raise AssertionError
+        if key == EXPIRED_KEY:
+            raise KeyExpired
+        if key != GOOD_KEY:
+            raise KeyUnknown(key)
 
 
 class Served:
@@ -51,7 +56,7 @@ class Served:
             )
         self.swarms, self.whitelist, self.statistics = parts
         self.whitelist.add(ALLOWED)
-        tracker = Tracker(rules, swarms=self.swarms, whitelist=self.whitelist, keys=NoKeys())  # type: ignore[arg-type]  # never asked
+        tracker = Tracker(rules, swarms=self.swarms, whitelist=self.whitelist, keys=TwoKeys())  # type: ignore[arg-type]  # all that is asked of keys
         handler = HttpHandler(tracker, self.statistics, on_reverse_proxy=on_reverse_proxy)
         listener = socket.create_server(("127.0.0.1", 0))
         connections = Connections(100)
@@ -139,6 +144,10 @@ def get(target: bytes, *fields: bytes, version: bytes = b"1.1") -> bytes:
     return b"\r\n".join([b"GET %b HTTP/%b" % (target, version), b"Host: tracker.example", *fields, b"", b""])
 
 
+def keyed(segment: str) -> bytes:
+    return b"/announce/" + segment.encode() + announce()[len("/announce") :]
+
+
 REQUESTS = [
     get(announce()),
     get(announce(b"&event=started&left=10&uploaded=1&downloaded=2&numwant=30&key=ab&no_peer_id=1")),
@@ -172,7 +181,20 @@ REQUESTS = [
     get(b"/announce?"),
     get(b"/announce??" + announce()[10:]),
     get(announce() + b"#fragment"),
-    get(b"/announce/" + b"a" * 32 + announce()[9:]),
+    get(keyed(GOOD_KEY)),
+    get(keyed(GOOD_KEY) + b"&event=bad"),
+    get(keyed(GOOD_KEY), b"X-Request-Id: mine"),
+    get(keyed("%41" + GOOD_KEY[1:])),
+    get(keyed(EXPIRED_KEY)),
+    get(keyed("c" * 32)),
+    get(keyed("short")),
+    get(keyed("")),
+    get(keyed(GOOD_KEY + "/")),
+    get(keyed("x/" + GOOD_KEY)),
+    get(b"/scrape/" + GOOD_KEY.encode() + b"?info_hash=" + b"%01" * 20),
+    get(b"/scrape/" + EXPIRED_KEY.encode() + b"?info_hash=" + b"%01" * 20),
+    get(b"/scraped/" + GOOD_KEY.encode() + b"?info_hash=" + b"%01" * 20),
+    get(b"/announced" + announce()[9:]),
     get(b"http://tracker.example" + announce()),
     get(b"/scrape?info_hash=" + b"%01" * 20),
     get(b"/scrape?info_hash=" + b"z" * 20 + b"&x=y&info_hash=" + b"%01" * 20 + b"&info_hash=" + b"z" * 20),
@@ -222,11 +244,12 @@ LARGE = get(announce(), b"Long: " + b"a" * 7700)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("listed", [False, True])
+@pytest.mark.parametrize("private", [False, True])
 @pytest.mark.parametrize("on_reverse_proxy", [False, True])
-def test_each_request_alone(listed: bool, on_reverse_proxy: bool) -> None:
+def test_each_request_alone(listed: bool, private: bool, on_reverse_proxy: bool) -> None:
     answers = same(
         [[request] for request in REQUESTS],
-        Rules(interval=120, interval_min=60, listed=listed),
+        Rules(interval=120, interval_min=60, listed=listed, private=private),
         on_reverse_proxy=on_reverse_proxy,
     )
     assert sum(answer.startswith(b"HTTP/1.1 200") for answer in answers) > len(REQUESTS) // 2
@@ -261,15 +284,27 @@ def cut(data: bytes, cuts: Sequence[int]) -> list[bytes]:
     requests=st.lists(st.sampled_from(REQUESTS), min_size=1, max_size=12),
     cuts=st.lists(st.integers(0, 100_000), max_size=8),
     listed=st.booleans(),
+    private=st.booleans(),
 )
-@example(requests=[REQUESTS[0]] * 100, cuts=[], listed=False)
+@example(requests=[REQUESTS[0]] * 100, cuts=[], listed=False, private=False)
+@example(requests=[get(keyed(GOOD_KEY))] * 100, cuts=[], listed=False, private=True)
 @example(
-    requests=[CLOSING, *[LARGE] * 4], cuts=[], listed=False
+    requests=[CLOSING, *[LARGE] * 4], cuts=[], listed=False, private=False
 )  # what follows is not read, and resets nothing
-@example(requests=[get(announce().replace(b"compact=1", b"compact=0"))] * 50, cuts=[], listed=False)
+@example(
+    requests=[get(announce().replace(b"compact=1", b"compact=0"))] * 50,
+    cuts=[],
+    listed=False,
+    private=False,
+)
 @settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
-def test_several_requests_in_pieces(requests: list[bytes], cuts: list[int], listed: bool) -> None:
-    same([cut(b"".join(requests), cuts)], Rules(interval=120, interval_min=60, listed=listed))
+def test_several_requests_in_pieces(
+    requests: list[bytes], cuts: list[int], listed: bool, private: bool
+) -> None:
+    same(
+        [cut(b"".join(requests), cuts)],
+        Rules(interval=120, interval_min=60, listed=listed, private=private),
+    )
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from email.utils import formatdate
 from typing import Protocol
 from urllib.parse import unquote_to_bytes
@@ -95,6 +95,16 @@ class HttpHandler:
             date=self.date_at(unix_now),
             without_body=request.method == b"HEAD",
         )
+
+    def admit(
+        self, key_segment: bytes | None, forwarded_for: Sequence[bytes], peer: Address, *, unix_now: float
+    ) -> Address | None:
+        """The address of the client whose request this is; None if its announce would be refused."""
+        try:
+            self._tracker.authenticate(_parse_key(key_segment), unix_now)
+        except (AuthenticationError, BadKey):
+            return None
+        return right_most_address(forwarded_for) if self._on_reverse_proxy else peer
 
     def refuse_malformed(self, head: Head, peer: Address, *, unix_now: float) -> bytes:
         """The whole response to what is no request that the tracker reads; the connection ends with it."""

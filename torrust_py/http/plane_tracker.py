@@ -27,6 +27,15 @@ ACCEPT_AGAIN_S = 1.0
 _DEFER_S = 1  # a client that says nothing within it is accepted all the same
 
 
+class Admit(Protocol):
+    """Gives the address of the client whose request it is; None if it is to be refused.
+
+    `key` is the segment of the path that holds one, empty without; `fields` are as they came.
+    """
+
+    def __call__(self, key: bytes, fields: bytes, address: bytes, /) -> bytes | None: ...
+
+
 class Fallback(Protocol):
     """Makes the response to a GET, whose fields are as they came; `connection` is what it says of that."""
 
@@ -66,6 +75,7 @@ class MakePlane(Protocol):
         listener: int,
         /,
         *,
+        admit: Admit,
         fallback: Fallback,
         hand_over: HandOver,
         make_room: Callable[[], bool],
@@ -95,7 +105,11 @@ class PlaneTracker:
         self._given = OpenConnections(connections)
         self._pauses = False
         self._plane = make_plane(
-            listener.fileno(), fallback=self._respond, hand_over=self._take, make_room=connections.make_room
+            listener.fileno(),
+            admit=self._admit,
+            fallback=self._respond,
+            hand_over=self._take,
+            make_room=connections.make_room,
         )
 
     @property
@@ -140,17 +154,12 @@ class PlaneTracker:
         self._pauses = False
         self._plane.accept_again()
 
+    def _admit(self, key: bytes, fields: bytes, address: bytes) -> bytes | None:
+        forwarded_for, _ = _read_fields(fields)
+        return self._handler.admit(key or None, forwarded_for, Address(address), unix_now=time.time())
+
     def _respond(self, target: bytes, fields: bytes, connection: bytes, address: bytes) -> bytes:
-        forwarded_for: list[bytes] = []
-        request_id: bytes | None = None
-        for line in fields.split(b"\r\n")[:-1]:
-            name, _, value = line.partition(b":")
-            field = name.lower()
-            if field == b"x-forwarded-for":
-                forwarded_for.append(value)
-            elif field == b"x-request-id" and request_id is None:
-                request_id = value.strip()
-        request = HttpRequest(b"GET", target, forwarded_for, request_id, connection)
+        request = HttpRequest(b"GET", target, *_read_fields(fields), connection)
         return self._handler.handle(request, Address(address), now_ms=self._now_ms(), unix_now=time.time())
 
     def _take(
@@ -171,3 +180,17 @@ class PlaneTracker:
             await self._loop.connect_accepted_socket(protocol, client)
         except OSError:  # the client has gone
             client.close()
+
+
+def _read_fields(fields: bytes) -> tuple[list[bytes], bytes | None]:
+    """The values of all X-Forwarded-For, and of the first X-Request-Id."""
+    forwarded_for: list[bytes] = []
+    request_id: bytes | None = None
+    for line in fields.split(b"\r\n")[:-1]:
+        name, _, value = line.partition(b":")
+        field = name.lower()
+        if field == b"x-forwarded-for":
+            forwarded_for.append(value)
+        elif field == b"x-request-id" and request_id is None:
+            request_id = value.strip()
+    return forwarded_for, request_id

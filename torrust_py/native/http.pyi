@@ -18,6 +18,7 @@ class HttpPlane:
         is_listed: bool,
         is_direct: bool,
         external_address: bytes,
+        admit: Callable[[bytes, bytes, bytes], bytes | None],
         fallback: Callable[[bytes, bytes, bytes, bytes], bytes],
         hand_over: Callable[[int, bytes, bytes, bytes, bool, bool], None],
         make_room: Callable[[], bool],

@@ -2,10 +2,11 @@
 """The HTTP plane: accepts connections, reads requests and answers them, without the GIL.
 
 It answers the well-formed ordinary request itself: `GET /announce` for a compact reply (BEP 23, BEP 7) and
-`GET /scrape` (BEP 48), of a tracker that is public, listed or not, and asked directly. Another GET without a
-body goes, as bytes, to `fallback`, which makes the response. A connection on which anything else happens (another
-method, a body, a field that changes how the connection is read, a request that does not end in time, a client
-that does not read) is given away with all that was read and is still to be sent: `hand_over` goes on with it.
+`GET /scrape` (BEP 48). Whether a key is good, and who asks through a proxy, Python tells it. Another GET without
+a body goes, as bytes, to `fallback`, which makes the response. A connection on which anything else happens
+(another method, a body, a field that changes how the connection is read, a request that does not end in time, a
+client that does not read) is given away with all that was read and is still to be sent: `hand_over` goes on
+with it.
 
 Its sockets are in an epoll set of its own, whose descriptor the event loop watches. A new connection is read at
 once (the kernel tells of it when there is something to read: TCP_DEFER_ACCEPT), so that one which closes after its
@@ -100,13 +101,17 @@ cdef enum:
     DEFERRED_MS = 1000  # a new connection on which there is nothing to read is so old already
 
 
+cdef struct Client:
+    uint8_t address[16]
+    uint8_t size  # 4 or 16
+
+
 cdef struct Connection:
     # One of two lists, each in the order in which its time runs out, has it.
     Connection *before
     Connection *after
     int fd
-    uint8_t address[16]
-    uint8_t address_size  # 4 or 16
+    Client client  # at the socket's other end
     bint is_idle  # it has been answered, and waits for its next request
     bint is_watched  # it is in the epoll set
     uint32_t received
@@ -129,6 +134,15 @@ cdef struct Framed:
     bint is_1_0
     bint closes
     bint has_request_id
+
+
+cdef struct Target:
+    # Of an announce or a scrape: /announce/<key>?<query>
+    bint is_scrape
+    const uint8_t *key
+    size_t key_size  # 0 without one
+    const uint8_t *query
+    size_t query_size
 
 
 cdef struct Query:
@@ -330,6 +344,34 @@ cdef bint may_become_plain(const uint8_t *part, size_t size) noexcept nogil:
     return True
 
 
+# --- targets
+
+cdef bint split_target(const Framed *framed, Target *target) noexcept nogil:
+    """False if it is neither an announce nor a scrape, or odd."""
+    cdef const uint8_t *end = framed.target + framed.target_size
+    cdef const uint8_t *mark = <const uint8_t *>memchr(framed.target, c'?', framed.target_size)
+    cdef const uint8_t *key = framed.target
+    cdef size_t path_size
+    if mark == NULL or (mark + 1 < end and mark[1] == c'?'):
+        return False
+    path_size = mark - framed.target
+    target.query = mark + 1
+    target.query_size = end - target.query
+    target.is_scrape = path_size >= 7 and memcmp(framed.target, b"/scrape", 7) == 0
+    if target.is_scrape:
+        key += 7
+    elif path_size >= 9 and memcmp(framed.target, b"/announce", 9) == 0:
+        key += 9
+    else:
+        return False
+    target.key_size = 0
+    if key < mark:
+        target.key = key + 1
+        target.key_size = mark - target.key
+        return key[0] == c'/' and target.key_size > 0 and memchr(target.key, c'/', target.key_size) == NULL
+    return True
+
+
 # --- queries
 
 cdef enum:
@@ -493,8 +535,11 @@ cdef void take_out(List *list, Connection *connection) noexcept nogil:
 cdef class HttpPlane:
     """Serves what comes to a listening, non-blocking TCP socket, which stays its owner's.
 
-    `is_direct`: clients are not behind a proxy and need no key. `fallback(target, fields, connection, address)`
-    makes the response to any other GET; `connection` is what it is to say of the connection.
+    `is_direct`: clients are not behind a proxy and need no key; else `admit(key, fields, address)` gives the
+    address of the client, None for one that is not to be served as others are. `key` is the segment of the path
+    behind `/announce/` or `/scrape/`, empty without one; `address` is that of the socket's other end.
+    `fallback(target, fields, connection, address)` makes the response to any other GET; `connection` is what it
+    is to say of the connection.
     `hand_over(fd, address, unread, unsent, is_closing, is_overdue)` takes a connection that is no longer the
     plane's. `make_room()` says whether one more may be accepted. Times are milliseconds.
     """
@@ -507,6 +552,7 @@ cdef class HttpPlane:
     cdef bint is_listed
     cdef bint is_direct
     cdef External external
+    cdef object admit
     cdef object fallback
     cdef object hand_over
     cdef object make_room
@@ -542,6 +588,7 @@ cdef class HttpPlane:
         bint is_listed,
         bint is_direct,
         bytes external_address,
+        admit,
         fallback,
         hand_over,
         make_room,
@@ -559,6 +606,7 @@ cdef class HttpPlane:
         self.is_direct = is_direct
         self.external.size = len(external_address)
         memcpy(self.external.address, PyBytes_AS_STRING(external_address), self.external.size)
+        self.admit = admit
         self.fallback = fallback
         self.hand_over = hand_over
         self.make_room = make_room
@@ -689,8 +737,8 @@ cdef class HttpPlane:
         memset(connection, 0, sizeof(Connection))
         connection.fd = fd
         connection.since_ms = self.clock_ms
-        connection.address_size = <uint8_t>find_address(name, &address)
-        memcpy(connection.address, address, connection.address_size)
+        connection.client.size = <uint8_t>find_address(name, &address)
+        memcpy(connection.client.address, address, connection.client.size)
         append(&self.busy, connection)
         self._read(connection)
         return 0
@@ -721,7 +769,7 @@ cdef class HttpPlane:
     ) except -1:
         """With what was read and not answered, and what is still to be sent. It is open until it is taken."""
         cdef int fd = connection.fd
-        address = PyBytes_FromStringAndSize(<const char *>connection.address, connection.address_size)
+        address = PyBytes_FromStringAndSize(<const char *>connection.client.address, connection.client.size)
         unread_bytes = PyBytes_FromStringAndSize(<const char *>unread, size)
         unsent = PyBytes_FromStringAndSize(<const char *>self.output, self.filled)
         self.filled = 0
@@ -840,27 +888,45 @@ cdef class HttpPlane:
 
     # --- answers
 
-    cdef bint _answer(self, const Connection *connection, const Framed *framed) noexcept nogil:
-        """False if it is not an ordinary request."""
-        cdef const uint8_t *target = framed.target
-        cdef size_t size = framed.target_size
+    cdef int _answer(self, const Connection *connection, const Framed *framed) except -1:
+        """0 if it is not an ordinary request."""
+        cdef Target target
         cdef Query query
+        cdef Client client
         cdef uint8_t info_hashes[INFO_HASH * (MOST_SCRAPED + 1)]
         cdef int count
-        if not self.is_direct or framed.has_request_id:
-            return False
-        if size > 10 and memcmp(target, b"/announce?", 10) == 0:
-            if target[10] == c'?' or not read_announce(target + 10, size - 10, &query):
-                return False
-            return self._announce(connection, framed, &query)
-        if size > 8 and memcmp(target, b"/scrape?", 8) == 0 and target[8] != c'?':
-            count = read_scrape(target + 8, size - 8, info_hashes)
-            if count:
-                self._scrape(connection, framed, info_hashes, count)
-                return True
-        return False
+        if framed.has_request_id or not split_target(framed, &target):
+            return 0
+        if target.is_scrape:
+            count = read_scrape(target.query, target.query_size, info_hashes)
+            if count == 0 or not self._admit(connection, framed, &target, &client):
+                return 0
+            self._scrape(&client, framed, info_hashes, count)
+            return 1
+        if not read_announce(target.query, target.query_size, &query):
+            return 0
+        return self._admit(connection, framed, &target, &client) and self._announce(&client, framed, &query)
 
-    cdef bint _announce(self, const Connection *connection, const Framed *framed, Query *query) noexcept nogil:
+    cdef int _admit(
+        self, const Connection *connection, const Framed *framed, const Target *target, Client *client
+    ) except -1:
+        """Find out whose request it is; 0 if that is for Python to answer."""
+        if self.is_direct:
+            client[0] = connection.client
+            return target.key_size == 0
+        cdef bytes admitted = self.admit(
+            PyBytes_FromStringAndSize(<const char *>target.key, target.key_size),
+            PyBytes_FromStringAndSize(<const char *>framed.fields, framed.fields_size),
+            PyBytes_FromStringAndSize(<const char *>connection.client.address, connection.client.size),
+        )
+        if admitted is None:
+            return 0
+        assert len(admitted) in (4, 16)
+        client.size = <uint8_t>len(admitted)
+        memcpy(client.address, PyBytes_AS_STRING(admitted), client.size)
+        return 1
+
+    cdef bint _announce(self, const Client *client, const Framed *framed, Query *query) noexcept nogil:
         cdef Store *store = &self.swarms.store
         cdef Announce *request = &query.announce
         cdef uint8_t *body = self.output + self.filled + HEAD
@@ -873,7 +939,7 @@ cdef class HttpPlane:
         request.peer_id = query.peer_id
         request.expected = -1
         request.family = IPV4 if write_endpoint(
-            request.endpoint, connection.address, connection.address_size, &self.external, query.port
+            request.endpoint, client.address, client.size, &self.external, query.port
         ) == 4 else IPV6
         request.num_want = <uint32_t>min(
             <int64_t>DEFAULT_NUM_WANT if query.num_want < 0 else query.num_want, <int64_t>self.max_peers
@@ -895,11 +961,11 @@ cdef class HttpPlane:
         out += 1 + 18 * choose(store, &view, IPV6, out + 1)
         out[0] = c'e'
         self._finish(framed, body, out + 1 - body)
-        self._count(connection, ANNOUNCE)
+        self._count(client, ANNOUNCE)
         return True
 
     cdef void _scrape(
-        self, const Connection *connection, const Framed *framed, const uint8_t *info_hashes, int count
+        self, const Client *client, const Framed *framed, const uint8_t *info_hashes, int count
     ) noexcept nogil:
         cdef Store *store = &self.swarms.store
         cdef uint8_t *body = self.output + self.filled + HEAD
@@ -926,7 +992,7 @@ cdef class HttpPlane:
             out = write_text(out, b"ee", 2)
         out = write_text(out, b"ee", 2)
         self._finish(framed, body, out - body)
-        self._count(connection, SCRAPE)
+        self._count(client, SCRAPE)
 
     cdef void _finish(self, const Framed *framed, const uint8_t *body, size_t size) noexcept nogil:
         """Write the head of a response before its body, which stands HEAD bytes behind the output's end."""
@@ -974,12 +1040,12 @@ cdef class HttpPlane:
             PyBytes_FromStringAndSize(<const char *>framed.target, framed.target_size),
             PyBytes_FromStringAndSize(<const char *>framed.fields, framed.fields_size),
             b"close" if framed.closes else b"keep-alive" if framed.is_1_0 else b"",
-            PyBytes_FromStringAndSize(<const char *>connection.address, connection.address_size),
+            PyBytes_FromStringAndSize(<const char *>connection.client.address, connection.client.size),
         )
         assert len(response) <= LARGEST_RESPONSE
         memcpy(self.output + self.filled, PyBytes_AS_STRING(response), len(response))
         self.filled += len(response)
         return 0
 
-    cdef void _count(self, const Connection *connection, int outcome) noexcept nogil:
-        self.statistics.add(TCP4 if connection.address_size == 4 else TCP6, outcome)
+    cdef void _count(self, const Client *client, int outcome) noexcept nogil:
+        self.statistics.add(TCP4 if client.size == 4 else TCP6, outcome)
