@@ -322,6 +322,21 @@ async def test_idle_connections_are_closed_over_tls_too(
 
 
 @pytest.mark.slow
+async def test_a_request_that_turns_out_odd_gets_no_more_time(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "SWEEP_S", 0.01)
+    monkeypatch.setattr(server, "REQUEST_S", 2.0)
+    async with serve() as tracker, connected(tracker) as client:
+        started = time.monotonic()
+        client.writer.write(b"GET /health_check HTTP/1.1\r\nHost: tracker.example\r\n")
+        await asyncio.sleep(1.5)
+        client.writer.write(b"Content-Length: 5\r\n")
+        assert (await client.receive()).status == 408
+        assert 1.9 < time.monotonic() - started < 3.0
+
+
+@pytest.mark.slow
 async def test_more_connections_than_allowed_replace_the_longest_idle(serve: Serve) -> None:
     connections = Connections(20)
     async with AsyncExitStack() as stack:

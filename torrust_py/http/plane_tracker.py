@@ -46,7 +46,7 @@ class HandOver(Protocol):
     """Takes a connection that the plane gives away; the descriptor is the taker's from now on."""
 
     def __call__(
-        self, fd: int, address: bytes, unread: bytes, unsent: bytes, is_closing: bool, is_overdue: bool, /
+        self, fd: int, address: bytes, unread: bytes, unsent: bytes, is_closing: bool, age_ms: int, /
     ) -> None: ...
 
 
@@ -163,9 +163,9 @@ class PlaneTracker:
         return self._handler.handle(request, Address(address), now_ms=self._now_ms(), unix_now=time.time())
 
     def _take(
-        self, fd: int, address: bytes, unread: bytes, unsent: bytes, is_closing: bool, is_overdue: bool
+        self, fd: int, address: bytes, unread: bytes, unsent: bytes, is_closing: bool, age_ms: int
     ) -> None:
-        handed = Handed(Address(address), unread, unsent, is_closing, is_overdue)
+        handed = Handed(Address(address), unread, unsent, is_closing, age_ms / 1000)
         client = socket.socket(fileno=fd)
         client.setblocking(False)
         self._takers.create_task(self._go_on_with(client, handed))

@@ -153,8 +153,8 @@ class OthersConnections(Protocol):
     def evict(self) -> None:
         """Close the longest idle one."""
 
-    def sweep(self, busy_before_ms: int, idle_before_ms: int, /) -> bool:
-        """End those that are busy, or idle, since then. True if there may be more."""
+    def sweep(self, clock_ms: int, busy_ms: int, idle_ms: int, /) -> bool:
+        """End those that have been busy, or idle, for so long. True if there may be more."""
 
 
 class Connections:
@@ -254,7 +254,8 @@ class Connections:
             self.remove(connection)
             connection.abort()
         more = [
-            others.sweep(int((now - REQUEST_S) * 1000), int((now - IDLE_S) * 1000)) for others in self._others
+            others.sweep(int(now * 1000), int(REQUEST_S * 1000), int(IDLE_S * 1000))
+            for others in self._others
         ]
         return CLOSED_A_TURN in (len(overdue), len(idle_too_long)) or any(more)
 
@@ -272,8 +273,8 @@ class Handed(NamedTuple):
     unsent: bytes
     is_closing: bool
     """When all is sent, it closes."""
-    is_overdue: bool
-    """REQUEST_S have passed."""
+    age: float
+    """Seconds since its unfinished request has begun."""
 
 
 class HttpConnection(asyncio.Protocol):
@@ -305,6 +306,8 @@ class HttpConnection(asyncio.Protocol):
         """A request has begun that is not complete."""
         self._ended = False
         """The client has sent all that it will, of which something is unread."""
+        self._rest_of_time: asyncio.TimerHandle | None = None
+        """Of a request that a plane had begun to read."""
         self._begin_request()
 
     def _begin_request(self) -> None:
@@ -351,8 +354,9 @@ class HttpConnection(asyncio.Protocol):
             self._close_gently()
             return
         self._go_on()
-        if handed.is_overdue and not self._finished:
-            self.time_out()
+        if self._receiving:
+            loop = asyncio.get_running_loop()
+            self._rest_of_time = loop.call_later(max(0.0, REQUEST_S - handed.age), self.time_out)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._tracker.forget(self)
@@ -420,6 +424,12 @@ class HttpConnection(asyncio.Protocol):
         """Read and answer no more."""
         self._finished = True
         self._unanswered.clear()
+        self._cancel_rest_of_time()
+
+    def _cancel_rest_of_time(self) -> None:
+        if self._rest_of_time is not None:
+            self._rest_of_time.cancel()
+            self._rest_of_time = None
 
     def time_out(self) -> None:
         """REQUEST_S have passed."""
@@ -479,6 +489,7 @@ class HttpConnection(asyncio.Protocol):
             return
         self._receiving = False
         self._answered_here = True
+        self._cancel_rest_of_time()
         parser = self._parser
         # What follows a request to upgrade may be its body, or in the other protocol.
         stays = parser.should_keep_alive() and not parser.should_upgrade()

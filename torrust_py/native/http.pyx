@@ -540,7 +540,7 @@ cdef class HttpPlane:
     behind `/announce/` or `/scrape/`, empty without one; `address` is that of the socket's other end.
     `fallback(target, fields, connection, address)` makes the response to any other GET; `connection` is what it
     is to say of the connection.
-    `hand_over(fd, address, unread, unsent, is_closing, is_overdue)` takes a connection that is no longer the
+    `hand_over(fd, address, unread, unsent, is_closing, age_ms)` takes a connection that is no longer the
     plane's. `make_room()` says whether one more may be accepted. Times are milliseconds.
     """
 
@@ -677,18 +677,19 @@ cdef class HttpPlane:
         if self.idle.first != NULL:
             self._close(self.idle.first)
 
-    def sweep(self, int64_t busy_before_ms, int64_t idle_before_ms):
-        """Of those that are busy, or idle, since then, close or hand over some. True if there may be more."""
+    def sweep(self, int64_t clock_ms, int64_t busy_ms, int64_t idle_ms):
+        """Of those that have been busy, or idle, for so long, close or hand over some. True if there may be more."""
         cdef int left = CLOSED_A_SWEEP
         cdef Connection *overdue
-        while left and self.busy.first != NULL and self.busy.first.since_ms <= busy_before_ms:
+        self.clock_ms = clock_ms
+        while left and self.busy.first != NULL and self.busy.first.since_ms <= clock_ms - busy_ms:
             overdue = self.busy.first
             if overdue.part != NULL:
-                self._give_away(overdue, overdue.part, overdue.received, False, True)
+                self._give_away(overdue, overdue.part, overdue.received, False, self._age_ms(overdue))
             else:
                 self._close(overdue)
             left -= 1
-        while left and self.idle.first != NULL and self.idle.first.since_ms <= idle_before_ms:
+        while left and self.idle.first != NULL and self.idle.first.since_ms <= clock_ms - idle_ms:
             self._close(self.idle.first)
             left -= 1
         return left == 0
@@ -765,9 +766,12 @@ cdef class HttpPlane:
         append(&self.busy, connection)
 
     cdef int _give_away(
-        self, Connection *connection, const uint8_t *unread, size_t size, bint is_closing, bint is_overdue
+        self, Connection *connection, const uint8_t *unread, size_t size, bint is_closing, int64_t age_ms
     ) except -1:
-        """With what was read and not answered, and what is still to be sent. It is open until it is taken."""
+        """With what was read and not answered, and what is still to be sent. It is open until it is taken.
+
+        `age_ms`: of the request that has begun.
+        """
         cdef int fd = connection.fd
         address = PyBytes_FromStringAndSize(<const char *>connection.client.address, connection.client.size)
         unread_bytes = PyBytes_FromStringAndSize(<const char *>unread, size)
@@ -776,8 +780,16 @@ cdef class HttpPlane:
         if connection.is_watched:
             watch_no_more(self.fd, fd)
         self._forget(connection)
-        self.hand_over(fd, address, unread_bytes, unsent, is_closing, is_overdue)
+        self.hand_over(fd, address, unread_bytes, unsent, is_closing, age_ms)
         return 0
+
+    cdef int64_t _age_ms(self, const Connection *connection) noexcept nogil:
+        """Of the request that it has begun, or of the connection without one."""
+        return 0 if connection.is_idle else max(<int64_t>0, self.clock_ms - connection.since_ms)
+
+    cdef int64_t _age_at(self, const Connection *connection, const uint8_t *request) noexcept nogil:
+        """Of the request that begins there in the input: those behind the first have just come."""
+        return self._age_ms(connection) if request == self.input else 0
 
     # --- reading
 
@@ -793,7 +805,7 @@ cdef class HttpPlane:
             return self._wait_for_first(connection)
         if more <= 0:
             if more == 0 and received:  # an end within a request
-                return self._give_away(connection, self.input, received, False, False)
+                return self._give_away(connection, self.input, received, False, self._age_ms(connection))
             self._close(connection)
             return 0
         return self._answer_all(connection, received + more)
@@ -827,12 +839,12 @@ cdef class HttpPlane:
                 break
             end += 4
             if end - at > LONGEST_REQUEST or not frame(at, end - at, &framed):
-                return self._give_away(connection, at, received, False, False)
+                return self._give_away(connection, at, received, False, self._age_at(connection, at))
             if OUTPUT - self.filled < LARGEST_RESPONSE and not self._flush(connection, 0):
-                return self._give_away(connection, at, received, False, False)
+                return self._give_away(connection, at, received, False, 0)
             if not self._answer(connection, &framed):
                 if fell_back:  # Python takes its time: a connection that asks for much of it waits for its turn
-                    return self._give_away(connection, at, received, False, False)
+                    return self._give_away(connection, at, received, False, 0)
                 fell_back = True
                 self._fall_back(connection, &framed)
             closes = framed.closes
@@ -841,7 +853,7 @@ cdef class HttpPlane:
         # Closed while there is something to read, the connection would be reset, and the answers be lost with it.
         may_be_more = closes and may_be_more
         if not self._flush(connection, MSG_MORE if closes and not may_be_more else 0) or may_be_more:
-            return self._give_away(connection, at, received, closes, False)
+            return self._give_away(connection, at, received, closes, 0)
         if closes:
             self._close(connection)
             return 0
@@ -852,7 +864,7 @@ cdef class HttpPlane:
         cdef bint has_answered = rest != self.input
         cdef uint8_t *part
         if size > LONGEST_REQUEST or (size and not may_become_plain(rest, size)):
-            return self._give_away(connection, rest, size, False, False)
+            return self._give_away(connection, rest, size, False, self._age_at(connection, rest))
         free(connection.part)
         connection.part = NULL
         connection.received = 0
