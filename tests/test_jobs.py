@@ -202,3 +202,26 @@ async def test_the_garbage_collector_does_not_look_at_many_torrents_again(
     finally:
         gc.set_threshold(*thresholds)
         gc.unfreeze()
+
+
+async def test_a_job_that_fails_begins_anew(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(jobs, "RESTART_PAUSE", 0.01)
+    begun = 0
+    third = asyncio.Event()
+
+    async def job() -> None:
+        nonlocal begun
+        begun += 1
+        if begun < 3:
+            raise MemoryError
+        third.set()
+        await asyncio.sleep(60)
+
+    async with running(jobs.keep_running(job)), asyncio.timeout(5):
+        await third.wait()
+    assert begun == 3
+    assert [record.getMessage() for record in caplog.records] == [
+        "A job failed, and begins anew in 0.01 s"
+    ] * 2

@@ -8,7 +8,7 @@ import gc
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -99,7 +99,8 @@ async def _run(config: Config, data_plane: str | None, signals: StopSignals) -> 
         gc.enable()
         async with asyncio.TaskGroup() as group:
             running = [
-                group.create_task(job) for job in _jobs(config, core, clock, udp_trackers, connections)
+                group.create_task(jobs.keep_running(job))
+                for job in _jobs(config, core, clock, udp_trackers, connections)
             ]
             await signals.wait()
             if config.core.inactive_peer_cleanup_interval > 0:
@@ -291,14 +292,13 @@ def _jobs(
     clock: Clock,
     udp_trackers: Sequence[UdpService],
     connections: Connections,
-) -> Iterator[Coroutine[None, None, None]]:
+) -> Iterator[jobs.Job]:
     interval = config.core.inactive_peer_cleanup_interval
     if interval > 0:
-        yield jobs.remove_inactive_peers(core.plane.swarms, clock.now_ms, interval=interval)
+        yield partial(jobs.remove_inactive_peers, core.plane.swarms, clock.now_ms, interval=interval)
     if config.core.tracker_policy.persistent_torrent_completed_stat:
-        yield jobs.save_completed(core.completed)
+        yield partial(jobs.save_completed, core.completed)
     if isinstance(swarms := core.plane.swarms, PortableSwarms):
-        yield jobs.spare_collections(lambda: swarms.made)
-    yield jobs.report_refusals(
-        partial(jobs.noteworthy, core.plane.statistics, core.plane.swarms, udp_trackers, connections)
-    )
+        yield partial(jobs.spare_collections, lambda: swarms.made)
+    look = partial(jobs.noteworthy, core.plane.statistics, core.plane.swarms, udp_trackers, connections)
+    yield partial(jobs.report_refusals, look)

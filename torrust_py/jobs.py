@@ -5,7 +5,7 @@ import gc
 import itertools
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from torrust_py.core.completed import CompletedCounters
@@ -23,13 +23,28 @@ REPORT_INTERVAL = 60.0
 TORRENTS_A_FREEZE = 20_000
 """Torrents that the garbage collector looks at in some 10 ms."""
 
+RESTART_PAUSE = 1.0
+
+Job = Callable[[], Coroutine[None, None, None]]
+
 _NEVER = 2**31 - 1
 _EXPIRY_ROUNDS_PER_SECOND = 4
 _EXPIRY_SLICE = 1000  # torrents and peers between two turns of the loop: a few milliseconds
 
 _cleanup_log = logging.getLogger("torrust_tracker::bootstrap::jobs::torrent_cleanup")
 _database_log = logging.getLogger("torrust_tracker::core::databases")
+_job_log = logging.getLogger("torrust_tracker::bootstrap::jobs")
 _report_log = logging.getLogger("torrust_tracker::core::statistics")
+
+
+async def keep_running(job: Job) -> None:
+    """Begin a job anew when it fails, as it may where there is no memory left for a moment."""
+    while True:
+        try:
+            await job()
+        except Exception:
+            _job_log.exception("A job failed, and begins anew in %s s", RESTART_PAUSE)
+        await asyncio.sleep(RESTART_PAUSE)
 
 
 async def remove_inactive_peers(swarms: Swarms, now_ms: Callable[[], int], *, interval: int) -> None:

@@ -77,7 +77,8 @@ def start_logging(threshold: str, stream: TextIO = sys.stdout) -> None:
 class _LineHandler(logging.Handler):
     """Hands lines to a thread that writes them, so that a reader who stops reading does not stop the loop.
 
-    While LINES_KEPT wait to be written, further ones are dropped; how many is said when there is room again.
+    While LINES_KEPT wait to be written, or there is no memory, further ones are dropped; how many is said
+    when there is room again.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -95,7 +96,7 @@ class _LineHandler(logging.Handler):
                 self._lines.put_nowait(f"({self._dropped} lines were dropped, since nobody read them)")
                 self._dropped = 0
             self._lines.put_nowait(self.format(record))
-        except queue.Full:
+        except (queue.Full, MemoryError):
             self._dropped += 1
 
     def close(self) -> None:

@@ -80,6 +80,12 @@ class UdpTracker:
         self._socket.close()
 
     def _on_readable(self) -> None:
+        try:
+            self._answer_all()
+        except MemoryError:  # nothing is said of it: that would need more
+            self.unsent += 1
+
+    def _answer_all(self) -> None:
         """Answer what waits in the socket, up to DATAGRAMS_A_TURN.
 
         All are received, then all are handled, then all are sent: a system call leaves the processor's caches
