@@ -1,7 +1,6 @@
 import logging
 import resource
 import socket
-from pathlib import Path
 
 import pytest
 
@@ -10,7 +9,6 @@ from torrust_py.listeners import (
     StartError,
     is_dual_stack,
     open_tcp_socket,
-    open_tls,
     open_udp_socket,
     raise_file_limit,
 )
@@ -100,23 +98,6 @@ def test_a_tcp_port_in_use_is_named_with_the_service() -> None:
 def test_an_address_of_another_host_is_named() -> None:
     with pytest.raises(StartError, match=r"192\.0\.2\.1:0: Cannot assign requested address; no interface"):
         udp("192.0.2.1")
-
-
-def test_a_missing_certificate_is_named() -> None:
-    with pytest.raises(
-        StartError, match=r"the API: cannot read the TLS certificate /nowhere/x\.crt: No such file"
-    ):
-        open_tls("/nowhere/x.crt", "/nowhere/x.key", service="the API")
-
-
-def test_files_that_are_no_certificate_are_named(tmp_path: Path) -> None:
-    cert, key = tmp_path / "x.crt", tmp_path / "x.key"
-    cert.write_text("garbage")
-    key.write_text("garbage")
-    with pytest.raises(StartError, match="cannot be used") as refused:
-        open_tls(str(cert), str(key), service="the HTTP tracker")
-    assert str(cert) in str(refused.value)
-    assert "\n" not in str(refused.value)
 
 
 def test_the_file_limit_is_raised_as_far_as_it_goes() -> None:

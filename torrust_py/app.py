@@ -39,7 +39,7 @@ from torrust_py.services import (
     start_http_trackers,
     start_udp_trackers,
 )
-from torrust_py.signals import StopSignals
+from torrust_py.signals import ReloadSignal, StopSignals
 from torrust_py.udp import SECRET_SIZE
 
 if TYPE_CHECKING:  # see services.py
@@ -58,16 +58,16 @@ async def run(config: Config, *, data_plane: str | None) -> None:
     `data_plane` is the form that was asked for, if any. Raises StartError or DatabaseError if a part cannot
     start; then what had started is stopped.
     """
-    signals = StopSignals()
+    signals, reload = StopSignals(), ReloadSignal()
     try:
-        await _run(config, data_plane, signals)
+        await _run(config, data_plane, signals, reload)
     except asyncio.CancelledError:
         if not signals.came:
             raise
     _log.info("Torrust successfully shutdown.")
 
 
-async def _run(config: Config, data_plane: str | None, signals: StopSignals) -> None:
+async def _run(config: Config, data_plane: str | None, signals: StopSignals, reload: ReloadSignal) -> None:
     clock = Clock(max_peer_timeout=config.core.tracker_policy.max_peer_timeout)
     form = choose_data_plane(data_plane)
     async with AsyncExitStack() as stack:
@@ -97,11 +97,12 @@ async def _run(config: Config, data_plane: str | None, signals: StopSignals) -> 
         signals.ready()
         gc.freeze()  # what was made so far stays: the collector need not look at it again
         gc.enable()
+        work: list[jobs.Job] = [
+            *_jobs(config, core, clock, udp_trackers, connections),
+            partial(jobs.refresh_certificates, services.certificates.refresh, reload.wait),
+        ]
         async with asyncio.TaskGroup() as group:
-            running = [
-                group.create_task(jobs.keep_running(job))
-                for job in _jobs(config, core, clock, udp_trackers, connections)
-            ]
+            running = [group.create_task(jobs.keep_running(job)) for job in work]
             await signals.wait()
             if config.core.inactive_peer_cleanup_interval > 0:
                 _cleanup_log.info("Stopping torrent cleanup job..")

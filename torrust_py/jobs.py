@@ -5,7 +5,7 @@ import gc
 import itertools
 import logging
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from torrust_py.core.completed import CompletedCounters
@@ -24,6 +24,9 @@ TORRENTS_A_FREEZE = 20_000
 """Torrents that the garbage collector looks at in some 10 ms."""
 
 RESTART_PAUSE = 1.0
+
+LOOK_INTERVAL = 60.0
+"""Seconds between two looks at the files of certificates, besides those that the operator asks for."""
 
 Job = Callable[[], Coroutine[None, None, None]]
 
@@ -111,6 +114,15 @@ async def save_completed(counters: CompletedCounters) -> None:
             )
         else:
             interval = SAVE_INTERVAL
+
+
+async def refresh_certificates(
+    refresh: Callable[..., Awaitable[None]], wait_for_reload: Callable[[float], Awaitable[bool]]
+) -> None:
+    """When the operator asks, and by itself where files have changed."""
+    while True:
+        asked = await wait_for_reload(LOOK_INTERVAL)
+        await refresh(always=asked)
 
 
 class Noteworthy(NamedTuple):

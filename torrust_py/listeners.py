@@ -1,13 +1,10 @@
-"""Bound sockets and TLS contexts. What cannot be had is a StartError: one line that says what, where and the
-remedy.
-"""
+"""Bound sockets. What cannot be had is a StartError: one line that says what, where and the remedy."""
 
 import errno
 import logging
 import os
 import resource
 import socket
-import ssl
 import sys
 from typing import NamedTuple
 
@@ -77,34 +74,6 @@ def open_tcp_socket(listener: Listener, *, dual_stack: bool, service: str) -> so
     return bound
 
 
-def open_tls(cert_path: str, key_path: str, *, service: str) -> ssl.SSLContext:
-    """A server's context of TLS 1.2 and 1.3 with this certificate chain and key (PEM files). Raises
-    StartError.
-    """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    context.num_tickets = 1  # a client of TLS 1.3 gets another with each connection
-    for path, what in ((cert_path, "certificate"), (key_path, "private key")):
-        try:
-            with open(path, "rb"):
-                pass
-        except OSError as error:
-            raise StartError(
-                f"{service}: cannot read the TLS {what} {path}: {error.strerror}. "
-                f"Give the path of a PEM file that this user may read in tsl_config"
-            ) from error
-    try:
-        context.load_cert_chain(cert_path, key_path, password=_no_password)
-    except (ssl.SSLError, ValueError) as error:
-        reason = error.reason if isinstance(error, ssl.SSLError) and error.reason else error
-        raise StartError(
-            f"{service}: the TLS certificate {cert_path} and key {key_path} cannot be used: {reason}. "
-            f"Both must be PEM files that belong together, the key without a passphrase"
-        ) from error
-    return context
-
-
 def raise_file_limit() -> int:
     """Raise the limit of open files as far as it goes; what it is now."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -115,10 +84,6 @@ def raise_file_limit() -> int:
         except (OSError, ValueError):
             ceiling = soft  # macOS refuses more than it has, whatever it says
     return ceiling if soft != resource.RLIM_INFINITY else 1_048_576
-
-
-def _no_password() -> str:
-    raise ValueError("the key is encrypted")
 
 
 def _bind(listener: Listener, kind: int, *, dual_stack: bool, service: str) -> socket.socket:

@@ -15,13 +15,13 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
 
+from torrust_py.certificates import Certificate, Certificates
 from torrust_py.config import BindAddress, HealthCheckApi, HttpApi, HttpListener, TlsConfig, UdpListener
 from torrust_py.data_planes import OpenHttpTracker, OpenUdpTracker, UdpService
 from torrust_py.listeners import (
     Listener,
     is_dual_stack,
     open_tcp_socket,
-    open_tls,
     open_udp_socket,
     raise_file_limit,
 )
@@ -56,6 +56,7 @@ class Services:
 
     def __init__(self) -> None:
         self._running: list[tuple[str, AbstractAsyncContextManager[object]]] = []
+        self.certificates = Certificates()
 
     async def start(self, service: AbstractAsyncContextManager[object], *, halting: str) -> None:
         """Enter `service`; `halting` is logged when it stops."""
@@ -108,7 +109,7 @@ async def start_http_trackers(
     listeners = [Listener(*tracker.bind_address) for tracker in trackers]
     started = []
     for tracker, listener in zip(trackers, listeners, strict=True):
-        tls = _tls(tracker.tsl_config, service="the HTTP tracker")
+        tls = _tls(services, tracker.tsl_config, service="the HTTP tracker")
         log.info("Starting on: %s", _web_address(tls, listener))
         bound = open_tcp_socket(
             listener, dual_stack=is_dual_stack(listener, listeners), service="the HTTP tracker"
@@ -128,7 +129,7 @@ async def start_api(
     from torrust_py.web import serve
 
     log = logging.getLogger(API)
-    tls = _tls(api.tsl_config, service="the API")
+    tls = _tls(services, api.tsl_config, service="the API")
     configured = _web_address(tls, Listener(*api.bind_address))
     log.info("Starting Torrust APIs server on: %s", configured)
     log.info("Starting on %s", configured)
@@ -211,12 +212,12 @@ def _web_address(tls: ssl.SSLContext | None, listener: Listener) -> WebAddress:
     return WebAddress("http" if tls is None else "https", listener)
 
 
-def _tls(files: TlsConfig | None, *, service: str) -> ssl.SSLContext | None:
+def _tls(services: Services, files: TlsConfig | None, *, service: str) -> ssl.SSLContext | None:
     if files is None:
         return None
     _log.info("Using https: cert path: %s.", files.ssl_cert_path)
     _log.info("Using https: key path: %s.", files.ssl_key_path)
-    return open_tls(files.ssl_cert_path, files.ssl_key_path, service=service)
+    return services.certificates.add(Certificate(files.ssl_cert_path, files.ssl_key_path, service=service))
 
 
 def max_connections() -> int:

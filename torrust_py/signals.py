@@ -1,6 +1,7 @@
-"""The signals that end the daemon."""
+"""The signals of the operator: stop, and read anew."""
 
 import asyncio
+import contextlib
 import logging
 import signal
 
@@ -39,3 +40,20 @@ class StopSignals:
         self._came.set()
         if not self._ready and self._main is not None:
             self._main.cancel()
+
+
+class ReloadSignal:
+    """SIGHUP: what can change without a restart is to be read anew."""
+
+    def __init__(self) -> None:
+        self._came = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._came.set)
+
+    async def wait(self, seconds: float) -> bool:
+        """Until it comes, so many seconds at most; whether it came."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._came.wait()
+        came = self._came.is_set()
+        self._came.clear()
+        return came

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import resource
+import signal
 import socket
 import ssl
 import time
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.conftest import make_certificate
 
 pytestmark = pytest.mark.slow
 
@@ -97,6 +100,39 @@ def test_both_versions_and_http_1_1_are_offered(
     ):
         assert client.selected_alpn_protocol() == "http/1.1"
         assert client.version() == {ssl.TLSVersion.TLSv1_2: "TLSv1.2"}.get(version, "TLSv1.3")
+
+
+def test_a_renewed_certificate_is_taken_up_on_sighup(
+    start: Start, configure: Callable[..., str], tmp_path: Path
+) -> None:
+    cert, key = make_certificate(tmp_path)
+    daemon = start(config(configure, (cert, key)))
+    doors = ("http", "api")
+    old = ssl.PEM_cert_to_DER_cert(cert.read_text())
+    assert [presented(daemon.address(door)) for door in doors] == [old, old]
+    make_certificate(tmp_path)
+    daemon.process.send_signal(signal.SIGHUP)
+    for service in ("the HTTP tracker", "the API"):
+        daemon.wait_for_line(f"INFO .*The certificate of {service} is read anew: {cert}$")
+    new = ssl.PEM_cert_to_DER_cert(cert.read_text())
+    assert [presented(daemon.address(door)) for door in doors] == [new, new] != [old, old]
+    key.write_text("no key")
+    daemon.process.send_signal(signal.SIGHUP)
+    daemon.wait_for_line(f"WARN .*A changed certificate is not taken up, .*{cert}.*", times=2)
+    assert [presented(daemon.address(door)) for door in doors] == [new, new]
+    assert daemon.stop() == 0
+
+
+def presented(address: tuple[str, int]) -> bytes:
+    """The certificate that a client gets."""
+    return ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate(address, timeout=10))
+
+
+def test_sighup_ends_nobody(start: Start) -> None:
+    daemon = start()
+    daemon.process.send_signal(signal.SIGHUP)
+    assert daemon.get("health", "/health_check")[0] == 200
+    assert daemon.stop() == 0
 
 
 HEALTH_CHECK = b"GET /health_check HTTP/1.1\r\nHost: x\r\n\r\n"

@@ -12,9 +12,9 @@ from typing import TypeVar
 import pytest
 
 from tests.http.conftest import Answer, Room, taken_apart
+from torrust_py.certificates import open_tls
 from torrust_py.http import Connections, HttpTracker, server
 from torrust_py.http.server import BODY_SIZE
-from torrust_py.listeners import open_tls
 
 HEALTH_CHECK = b"GET /health_check HTTP/1.1\r\nHost: tracker.example\r\n\r\n"
 ALERT, DATA = b"\x15", b"\x17"  # how a record begins
