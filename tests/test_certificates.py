@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import make_certificate
+from tests.certificates import make_certificate
 from torrust_py import jobs
 from torrust_py.certificates import Certificate, Certificates, open_tls
 from torrust_py.listeners import StartError

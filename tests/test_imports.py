@@ -32,7 +32,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "app": (
         {
             "api", "clock", "config", "core", "data_planes", "databases", "health", "http", "jobs",
-            "listeners", "logs", "memory", "services", "signals", "udp", "web",
+            "listeners", "logs", "memory", "services", "signals", "systemd", "udp", "web",
         },
         {"aiohttp"},
     ),
@@ -41,6 +41,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
         {"aiohttp"},
     ),
     "signals": (set(), set()),
+    "systemd": ({"listeners"}, set()),
     "console": ({"app", "config", "core", "listeners", "logs", "udp", "http"}, {"click", "rich", "uvloop"}),
     "__main__": ({"console"}, set()),
     "__init__": (set(), set()),

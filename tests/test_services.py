@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 
 from torrust_py.config import BindAddress, HealthCheckApi
+from torrust_py.listeners import HeldSockets
 from torrust_py.services import Services, start_health_check_api
 from torrust_py.udp import UdpTracker
 from torrust_py.udp.packets import encode_error_response, encode_scrape_response, transaction_id_of
@@ -50,7 +51,7 @@ async def answering(answer: Answer) -> AsyncIterator[Tracker]:
 async def heard_of(tracker: Tracker, caplog: pytest.LogCaptureFixture) -> dict[str, str]:
     """The result in the report."""
     caplog.set_level("INFO")
-    async with Services() as services:
+    async with Services(HeldSockets([])) as services:
         await start_health_check_api(
             HealthCheckApi(bind_address=BindAddress("127.0.0.1", 0)),
             services,

@@ -6,6 +6,7 @@ The only place that knows every room.
 import asyncio
 import gc
 import logging
+import os
 import secrets
 import time
 from collections.abc import Awaitable, Iterator, Sequence
@@ -40,6 +41,7 @@ from torrust_py.services import (
     start_udp_trackers,
 )
 from torrust_py.signals import ReloadSignal, StopSignals
+from torrust_py.systemd import ServiceManager, take_held_sockets
 from torrust_py.udp import SECRET_SIZE
 
 if TYPE_CHECKING:  # see services.py
@@ -68,6 +70,7 @@ async def run(config: Config, *, data_plane: str | None) -> None:
 
 
 async def _run(config: Config, data_plane: str | None, signals: StopSignals, reload: ReloadSignal) -> None:
+    held, manager = take_held_sockets(os.environ), ServiceManager(os.environ)
     clock = Clock(max_peer_timeout=config.core.tracker_policy.max_peer_timeout)
     form = choose_data_plane(data_plane)
     async with AsyncExitStack() as stack:
@@ -81,7 +84,7 @@ async def _run(config: Config, data_plane: str | None, signals: StopSignals, rel
         plane = form(_limits(config, form.cost), _retention(config))
         core = await _load_core(config, database, plane)
         stack.push_async_callback(_save_for_the_last_time, core.completed)
-        services = await stack.enter_async_context(Services())
+        services = await stack.enter_async_context(Services(held))
         udp_trackers = await _start_udp_trackers(config, core, services, clock, database)
         connections = Connections(max_connections())
         http_trackers = await _start_http_trackers(config, core, connections, services, clock)
@@ -94,6 +97,8 @@ async def _run(config: Config, data_plane: str | None, signals: StopSignals, rel
             http_trackers=http_trackers,
             apis=apis,
         )
+        held.check_all_taken()
+        manager.tell("READY=1")
         signals.ready()
         gc.freeze()  # what was made so far stays: the collector need not look at it again
         gc.enable()
@@ -101,9 +106,12 @@ async def _run(config: Config, data_plane: str | None, signals: StopSignals, rel
             *_jobs(config, core, clock, udp_trackers, connections),
             partial(jobs.refresh_certificates, services.certificates.refresh, reload.wait),
         ]
+        if (interval := manager.watchdog_interval) is not None:
+            work.append(partial(jobs.show_life, partial(manager.tell, "WATCHDOG=1"), interval=interval))
         async with asyncio.TaskGroup() as group:
             running = [group.create_task(jobs.keep_running(job)) for job in work]
             await signals.wait()
+            manager.tell("STOPPING=1")
             if config.core.inactive_peer_cleanup_interval > 0:
                 _cleanup_log.info("Stopping torrent cleanup job..")
             for task in running:

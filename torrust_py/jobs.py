@@ -125,6 +125,13 @@ async def refresh_certificates(
         await refresh(always=asked)
 
 
+async def show_life(show: Callable[[], None], *, interval: float) -> None:
+    """Every `interval` seconds: that the loop turns."""
+    while True:
+        show()
+        await asyncio.sleep(interval)
+
+
 class Noteworthy(NamedTuple):
     """Counters that move only when something is not as it should be."""
 

@@ -6,6 +6,8 @@ import os
 import resource
 import socket
 import sys
+from collections.abc import Iterable
+from ipaddress import ip_address
 from typing import NamedTuple
 
 UDP_RECEIVE_BUFFER = 8 * 1024 * 1024
@@ -30,6 +32,34 @@ class Listener(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+class HeldSockets:
+    """Bound sockets that somebody holds for the daemon, so that nothing is lost while it starts anew. Each is
+    for the service that is configured to listen there.
+    """
+
+    def __init__(self, held: Iterable[socket.socket]) -> None:
+        self._held = list(held)
+
+    def take(self, listener: Listener, kind: int) -> socket.socket | None:
+        """The socket of this kind (SOCK_STREAM, SOCK_DGRAM) at this address, if there is one."""
+        for one in self._held:
+            if one.type == kind and _is_at(one, listener):
+                self._held.remove(one)
+                return one
+        return None
+
+    def check_all_taken(self) -> None:
+        """Raises StartError, which names the first that no service has asked for."""
+        for one in self._held:
+            raise StartError(
+                f"the {_described(one)}, which LISTEN_FDS passes, belongs to no service: configure one that "
+                f"listens there, or take it out of the .socket unit"
+            )
+
+
+NOBODY_HOLDS = HeldSockets([])
+
+
 def is_dual_stack(listener: Listener, all_of_protocol: list[Listener]) -> bool:
     """True if a service at `[::]` serves IPv4, too: unless another has the port for an IPv4 address.
 
@@ -42,9 +72,11 @@ def is_dual_stack(listener: Listener, all_of_protocol: list[Listener]) -> bool:
     )
 
 
-def open_udp_socket(listener: Listener, *, dual_stack: bool, log: logging.Logger) -> socket.socket:
+def open_udp_socket(
+    listener: Listener, *, dual_stack: bool, log: logging.Logger, held: HeldSockets = NOBODY_HOLDS
+) -> socket.socket:
     """A bound socket; logs the receive buffer that the kernel granted. Raises StartError."""
-    bound = _bind(listener, socket.SOCK_DGRAM, dual_stack=dual_stack, service="the UDP tracker")
+    bound = _bind(listener, socket.SOCK_DGRAM, dual_stack=dual_stack, service="the UDP tracker", held=held)
     granted = _enlarge_receive_buffer(bound)
     if granted < UDP_RECEIVE_BUFFER:
         log.warning(
@@ -63,9 +95,11 @@ def open_udp_socket(listener: Listener, *, dual_stack: bool, log: logging.Logger
     return bound
 
 
-def open_tcp_socket(listener: Listener, *, dual_stack: bool, service: str) -> socket.socket:
+def open_tcp_socket(
+    listener: Listener, *, dual_stack: bool, service: str, held: HeldSockets = NOBODY_HOLDS
+) -> socket.socket:
     """A bound socket that listens. Raises StartError, which calls it `service`."""
-    bound = _bind(listener, socket.SOCK_STREAM, dual_stack=dual_stack, service=service)
+    bound = _bind(listener, socket.SOCK_STREAM, dual_stack=dual_stack, service=service, held=held)
     try:
         bound.listen(_BACKLOG)
     except OSError as error:
@@ -86,7 +120,12 @@ def raise_file_limit() -> int:
     return ceiling if soft != resource.RLIM_INFINITY else 1_048_576
 
 
-def _bind(listener: Listener, kind: int, *, dual_stack: bool, service: str) -> socket.socket:
+def _bind(
+    listener: Listener, kind: int, *, dual_stack: bool, service: str, held: HeldSockets
+) -> socket.socket:
+    taken = held.take(listener, kind)
+    if taken is not None:
+        return _checked(taken, listener, dual_stack=dual_stack, service=service)
     family = socket.AF_INET6 if ":" in listener.host else socket.AF_INET
     try:
         bound = socket.socket(family, kind)
@@ -102,6 +141,33 @@ def _bind(listener: Listener, kind: int, *, dual_stack: bool, service: str) -> s
         bound.close()
         raise _cannot_listen(listener, service, error) from error
     return bound
+
+
+def _checked(held: socket.socket, listener: Listener, *, dual_stack: bool, service: str) -> socket.socket:
+    """Raises StartError if a held socket is not open to those whom the service is for."""
+    if held.family == socket.AF_INET6:
+        is_open = not held.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+        if is_open != dual_stack:
+            raise StartError(
+                f"{service}: the socket at {listener}, which LISTEN_FDS passes, takes "
+                f"{'IPv4, too' if is_open else 'IPv6 only'}; set BindIPv6Only="
+                f"{'both' if dual_stack else 'ipv6-only'} in its .socket unit"
+            )
+    return held
+
+
+def _is_at(bound: socket.socket, listener: Listener) -> bool:
+    if bound.family not in (socket.AF_INET, socket.AF_INET6):
+        return False
+    host, port = bound.getsockname()[:2]
+    return port == listener.port and ip_address(host) == ip_address(listener.host)
+
+
+def _described(bound: socket.socket) -> str:
+    kind = {socket.SOCK_STREAM: "TCP", socket.SOCK_DGRAM: "UDP"}.get(bound.type, "other")
+    if bound.family in (socket.AF_INET, socket.AF_INET6):
+        return f"{kind} socket at {Listener(*bound.getsockname()[:2])}"
+    return f"socket at {bound.getsockname()!r}"
 
 
 def _cannot_listen(listener: Listener, service: str, error: OSError) -> StartError:

@@ -19,6 +19,7 @@ from torrust_py.certificates import Certificate, Certificates
 from torrust_py.config import BindAddress, HealthCheckApi, HttpApi, HttpListener, TlsConfig, UdpListener
 from torrust_py.data_planes import OpenHttpTracker, OpenUdpTracker, UdpService
 from torrust_py.listeners import (
+    HeldSockets,
     Listener,
     is_dual_stack,
     open_tcp_socket,
@@ -54,7 +55,8 @@ async def import_web_services() -> None:
 class Services:
     """Services that run together, and stop together, so that their times of grace do not add up."""
 
-    def __init__(self) -> None:
+    def __init__(self, held: HeldSockets) -> None:
+        self.held = held
         self._running: list[tuple[str, AbstractAsyncContextManager[object]]] = []
         self.certificates = Certificates()
 
@@ -93,7 +95,9 @@ async def start_udp_trackers(
     started = []
     for listener in listeners:
         log.info("Starting on: %s", listener)
-        bound = open_udp_socket(listener, dual_stack=is_dual_stack(listener, listeners), log=log)
+        bound = open_udp_socket(
+            listener, dual_stack=is_dual_stack(listener, listeners), log=log, held=services.held
+        )
         service = open_tracker(bound)
         address = Listener(*service.address)
         await services.start(service, halting=f"Halting UDP Service Bound to Socket: {address}")
@@ -112,7 +116,10 @@ async def start_http_trackers(
         tls = _tls(services, tracker.tsl_config, service="the HTTP tracker")
         log.info("Starting on: %s", _web_address(tls, listener))
         bound = open_tcp_socket(
-            listener, dual_stack=is_dual_stack(listener, listeners), service="the HTTP tracker"
+            listener,
+            dual_stack=is_dual_stack(listener, listeners),
+            service="the HTTP tracker",
+            held=services.held,
         )
         service = open_tracker(bound, tls)
         address = Listener(*service.address)
@@ -139,7 +146,7 @@ async def start_api(
             "No access token is configured, so every request will be refused. "
             "Set one: TORRUST_TRACKER_CONFIG_OVERRIDE_HTTP_API__ACCESS_TOKENS__ADMIN=<a secret of your own>"
         )
-    bound = _open_alone(api.bind_address, service="the API")
+    bound = _open_alone(services, api.bind_address, service="the API")
     address = Listener(*bound.getsockname()[:2])
     await services.start(
         serve(make_application(tokens), bound, tls=tls, grace=_GRACE),
@@ -189,7 +196,7 @@ async def start_health_check_api(
     ]
     log = logging.getLogger(HEALTH_CHECK_API)
     log.info("Starting on: http://%s", api.bind_address)
-    bound = _open_alone(api.bind_address, service="the health check API")
+    bound = _open_alone(services, api.bind_address, service="the health check API")
     address = Listener(*bound.getsockname()[:2])
 
     @asynccontextmanager
@@ -202,10 +209,12 @@ async def start_health_check_api(
     log.info("Started on: http://%s", address)
 
 
-def _open_alone(address: BindAddress, *, service: str) -> socket.socket:
+def _open_alone(services: Services, address: BindAddress, *, service: str) -> socket.socket:
     """A listening socket of a service of which there is one."""
     listener = Listener(*address)
-    return open_tcp_socket(listener, dual_stack=is_dual_stack(listener, [listener]), service=service)
+    return open_tcp_socket(
+        listener, dual_stack=is_dual_stack(listener, [listener]), service=service, held=services.held
+    )
 
 
 def _web_address(tls: ssl.SSLContext | None, listener: Listener) -> WebAddress:

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote_from_bytes
@@ -157,10 +157,25 @@ class UdpConversation:
         return self.ask(encode_scrape_request(ScrapeRequest(shown, b"\0\0\x33\x33", hashes)))
 
 
+def _move_to_3(fds: list[int]) -> None:
+    """In the new process: to the file descriptors from 3 on, where systemd puts them."""
+    highest = max((3 + len(fds), *fds))
+    copies = [os.dup2(fd, highest + number) for number, fd in enumerate(fds, start=1)]
+    for number, copy in enumerate(copies, start=3):
+        os.dup2(copy, number)
+
+
 class Daemon:
     """A running tracker. `lines` is what it has printed so far, standard error after standard output."""
 
-    def __init__(self, config: str, directory: Path, environment: dict[str, str | None]) -> None:
+    def __init__(
+        self,
+        config: str,
+        directory: Path,
+        environment: dict[str, str | None],
+        held: Sequence[socket.socket] = (),
+    ) -> None:
+        """`held` are passed to it as systemd does."""
         self.database = directory / "sqlite3.db"
         inherited = {
             name: value
@@ -168,10 +183,16 @@ class Daemon:
             if not name.startswith("TORRUST") or name == "TORRUST_TRACKER_DATA_PLANE"
         }
         variables = {**inherited, "TORRUST_TRACKER_CONFIG_TOML": config, **environment}
+        command = [sys.executable, "-m", "torrust_py"]
+        if held:
+            variables["LISTEN_FDS"] = str(len(held))
+            command = ["sh", "-c", 'LISTEN_PID=$$ exec "$@"', "sh", *command]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "torrust_py"],
+            command,
             cwd=directory,
             env={name: value for name, value in variables.items() if value is not None},
+            pass_fds=range(3, 3 + len(held)),
+            preexec_fn=functools.partial(_move_to_3, [one.fileno() for one in held]),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -419,8 +440,10 @@ def launch(tmp_path: Path) -> Iterator[StartDaemon]:
     """
     with contextlib.ExitStack() as daemons:
 
-        def one(config: str | None = None, **environment: str | None) -> Daemon:
-            daemon = Daemon(document() if config is None else config, tmp_path, environment)
+        def one(
+            config: str | None = None, *, held: Sequence[socket.socket] = (), **environment: str | None
+        ) -> Daemon:
+            daemon = Daemon(document() if config is None else config, tmp_path, environment, held)
             daemons.callback(daemon.kill)
             return daemon
 
@@ -431,8 +454,10 @@ def launch(tmp_path: Path) -> Iterator[StartDaemon]:
 def start(launch: StartDaemon) -> StartDaemon:
     """Starts daemons: all services listen when it returns."""
 
-    def one(config: str | None = None, **environment: str | None) -> Daemon:
-        daemon = launch(config, **environment)
+    def one(
+        config: str | None = None, *, held: Sequence[socket.socket] = (), **environment: str | None
+    ) -> Daemon:
+        daemon = launch(config, held=held, **environment)
         daemon.wait_for_line("HEALTH CHECK API: Started on")
         return daemon
 

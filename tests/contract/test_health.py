@@ -2,18 +2,18 @@
 
 import gzip
 import json
-import os
 import subprocess
 import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 
 from tests.clients.network import NoPrivateNetwork, private_network
+from tests.contract.doors import do_without
 
 pytestmark = pytest.mark.slow
 
@@ -146,13 +146,6 @@ def network() -> Iterator[None]:
             yield
     except NoPrivateNetwork as reason:
         do_without(str(reason))
-
-
-def do_without(reason: str) -> NoReturn:
-    """Skip the test, or fail it where nothing may be skipped."""
-    if os.environ.get("TORRUST_PY_SKIP_NOTHING"):
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 def ip(*arguments: str) -> None:

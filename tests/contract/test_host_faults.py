@@ -3,7 +3,6 @@ moment.
 """
 
 import contextlib
-import os
 import random
 import resource
 import signal
@@ -13,7 +12,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 
@@ -22,6 +21,7 @@ from tests.contract.doors import (
     announce_target,
     answer_to,
     connection_id,
+    do_without,
     unharmed,
 )
 from torrust_py.core.types import AnnounceEvent
@@ -34,13 +34,6 @@ Configure = Callable[..., str]
 
 CONNECT = encode_connect_request(b"abcd")
 KEEP_COMPLETED = "[core.tracker_policy]\npersistent_torrent_completed_stat = true"
-
-
-def do_without(reason: str) -> NoReturn:
-    """Skip the test, or fail it where nothing may be skipped."""
-    if os.environ.get("TORRUST_PY_SKIP_NOTHING"):
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 # --- the disk

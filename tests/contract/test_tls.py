@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import make_certificate
+from tests.certificates import make_certificate
 
 pytestmark = pytest.mark.slow
 
