@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.certificates import make_certificate
 from tests.forms import FORMS
+from tests.servers import DRIVERS, Server, Store, running_server, sqlite_store
 from torrust_py.core.database import Completed, Database, PeerKey
 from torrust_py.core.errors import DatabaseError
 from torrust_py.core.types import InfoHash
@@ -74,6 +75,18 @@ class MemoryDatabase:
         for info_hash, completed in rows:
             self.completed[info_hash] = max(completed, self.completed.get(info_hash, 0))
 
+    async def restore_key(self, key: str, kept: PeerKey | None) -> None:
+        await asyncio.sleep(0)
+        self.keys.pop(key, None)
+        if kept is not None:
+            self.keys[key] = kept
+
+    async def restore_in_whitelist(self, info_hash: InfoHash, *, listed: bool) -> None:
+        await asyncio.sleep(0)
+        self.whitelist.pop(info_hash, None)
+        if listed:
+            self.whitelist[info_hash] = None
+
     async def load_secret(self, name: str, *, size: int) -> bytes:
         await asyncio.sleep(0)
         return self.secrets.setdefault(name, bytes(range(size)))
@@ -90,14 +103,48 @@ def database_path(tmp_path: Path) -> Path:
     return tmp_path / "sqlite3.db"
 
 
-@pytest.fixture(params=["memory", "sqlite3"])
+@pytest.fixture(scope="session")
+def mysql_server() -> Iterator[Server]:
+    """MariaDB, for all tests of a process."""
+    with running_server("mysql") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[Server]:
+    with running_server("postgresql") as server:
+        yield server
+
+
+@pytest.fixture(params=["mysql", "postgresql"])
+def server(request: pytest.FixtureRequest) -> Server:
+    """Each server in its turn."""
+    running: Server = request.getfixturevalue(f"{request.param}_server")
+    return running
+
+
+@pytest.fixture(params=DRIVERS)
+def store(request: pytest.FixtureRequest, database_path: Path) -> Store:
+    """An empty database of each driver in turn, with no tables yet."""
+    return _store(request, request.param, database_path)
+
+
+@pytest.fixture(params=["memory", *DRIVERS])
 async def database(request: pytest.FixtureRequest, database_path: Path) -> AsyncIterator[Database]:
     """An empty database, of every kind in turn."""
     if request.param == "memory":
         yield MemoryDatabase()
         return
-    async with open_database(request.param, str(database_path)) as opened:
+    store = _store(request, request.param, database_path)
+    async with open_database(store.driver, store.path) as opened:
         yield opened
+
+
+def _store(request: pytest.FixtureRequest, driver: str, database_path: Path) -> Store:
+    if driver == "sqlite3":
+        return sqlite_store(database_path)
+    running: Server = request.getfixturevalue(f"{driver}_server")
+    return running.empty_store()
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "native": ({"core"}, {"cpython", "libc"}),
     "data_planes": ({"core", "http", "listeners", "logs", "memory", "native", "udp"}, set()),
     "api": ({"core", "web"}, {"aiohttp", "multidict", "yarl"}),
-    "databases": ({"core"}, {"sqlalchemy", "aiosqlite"}),
+    "databases": ({"core"}, {"sqlalchemy", "aiosqlite", "asyncmy"}),
     "config": (set(), {"pydantic", "pydantic_core", "tomlkit"}),
     "web": (set(), {"aiohttp", "multidict"}),
     "health": ({"core", "web"}, {"aiohttp", "yarl"}),

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from torrust_py import jobs
 from torrust_py.clock import Clock
 from torrust_py.config import Config
+from torrust_py.core.changes import Changes
 from torrust_py.core.completed import CompletedCounters
 from torrust_py.core.database import Database
 from torrust_py.core.errors import DatabaseError
@@ -47,7 +48,7 @@ from torrust_py.udp import SECRET_SIZE
 if TYPE_CHECKING:  # see services.py
     from aiohttp import web
 
-_LAST_SAVE = 3.0  # seconds
+_LAST_WRITE = 3.0  # seconds
 
 _log = logging.getLogger("torrust_tracker")
 _app_log = logging.getLogger("torrust_tracker::bootstrap::app")
@@ -83,7 +84,7 @@ async def _run(config: Config, data_plane: str | None, signals: StopSignals, rel
             _app_log.warning("No services enabled in configuration")
         plane = form(_limits(config, form.cost), _retention(config))
         core = await _load_core(config, database, plane)
-        stack.push_async_callback(_save_for_the_last_time, core.completed)
+        stack.push_async_callback(_write_for_the_last_time, core)
         services = await stack.enter_async_context(Services(held))
         udp_trackers = await _start_udp_trackers(config, core, services, clock, database)
         connections = Connections(max_connections())
@@ -208,15 +209,35 @@ def _limits(config: Config, cost: Cost) -> Limits:
     return limits
 
 
+async def _write_for_the_last_time(core: _Core) -> None:
+    await asyncio.gather(
+        _save_for_the_last_time(core.completed),
+        _undo_for_the_last_time("keys", core.keys.changes),
+        _undo_for_the_last_time("whitelist", core.listed.changes),
+    )
+
+
+async def _undo_for_the_last_time(collection: str, changes: Changes) -> None:
+    if not changes.is_in_doubt:
+        return
+    try:
+        async with asyncio.timeout(_LAST_WRITE):
+            await changes.settle()
+    except (DatabaseError, TimeoutError):
+        _app_log.error(
+            "A change of the %s that was refused may have been made, and could not be undone", collection
+        )
+
+
 async def _save_for_the_last_time(completed: CompletedCounters) -> None:
     try:
-        async with asyncio.timeout(_LAST_SAVE):
+        async with asyncio.timeout(_LAST_WRITE):
             await completed.save()
     except (DatabaseError, TimeoutError) as error:
         _app_log.error(
             "The completed counters of %s torrents could not be saved: %s",
             completed.unsaved,
-            str(error) or f"the database took over {_LAST_SAVE} s",
+            str(error) or f"the database took over {_LAST_WRITE} s",
         )
 
 
@@ -307,6 +328,8 @@ def _jobs(
         yield partial(jobs.remove_inactive_peers, core.plane.swarms, clock.now_ms, interval=interval)
     if config.core.tracker_policy.persistent_torrent_completed_stat:
         yield partial(jobs.save_completed, core.completed)
+    for collection in (core.keys, core.listed):
+        yield partial(jobs.undo_doubtful_changes, collection.changes)
     if isinstance(swarms := core.plane.swarms, PortableSwarms):
         yield partial(jobs.spare_collections, lambda: swarms.made)
     look = partial(jobs.noteworthy, core.plane.statistics, core.plane.swarms, udp_trackers, connections)

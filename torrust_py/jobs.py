@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from torrust_py.core.changes import Changes
 from torrust_py.core.completed import CompletedCounters
 from torrust_py.core.errors import DatabaseError
 from torrust_py.core.statistics import Door, Statistics
@@ -17,6 +18,9 @@ SAVE_INTERVAL = 1.0
 """Seconds between two looks at the completed counters; a failure doubles it, up to LONGEST_SAVE_INTERVAL."""
 
 LONGEST_SAVE_INTERVAL = 60.0
+
+UNDO_INTERVAL = 1.0
+"""Seconds between two attempts to undo a change that is in doubt."""
 
 REPORT_INTERVAL = 60.0
 
@@ -130,6 +134,16 @@ async def show_life(show: Callable[[], None], *, interval: float) -> None:
     while True:
         show()
         await asyncio.sleep(interval)
+
+
+async def undo_doubtful_changes(changes: Changes) -> None:
+    """Undo a change of which it is not known whether it was made, as soon as the database answers."""
+    while True:
+        await changes.wait_for_doubt()
+        try:
+            await changes.settle()
+        except DatabaseError:
+            await asyncio.sleep(UNDO_INTERVAL)
 
 
 class Noteworthy(NamedTuple):

@@ -62,6 +62,12 @@ class Tables:
         self._fail()
         self.whitelist.discard(info_hash)
 
+    async def restore_key(self, key: str, kept: PeerKey | None) -> None:
+        raise NotImplementedError  # nothing is ever in doubt
+
+    async def restore_in_whitelist(self, info_hash: InfoHash, *, listed: bool) -> None:
+        raise NotImplementedError
+
     def _fail(self) -> None:
         if self.failure is not None:
             raise DatabaseError(self.failure)

@@ -1,18 +1,15 @@
-"""What outlives a restart."""
+"""What outlives a restart, on each kind of database."""
 
-import contextlib
 import json
-import shutil
 import signal
-import sqlite3
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote_from_bytes
 
 import pytest
 
+from tests.servers import Store, fill_as_torrust_did
 from torrust_py.core.types import InfoHash
 from torrust_py.udp.packets import (
     AnnounceResponse,
@@ -29,14 +26,13 @@ pytestmark = pytest.mark.slow
 Start = Callable[..., Any]
 Configure = Callable[..., str]
 
-TORRUST_FILE = Path(__file__).parent.parent / "databases" / "torrust.sqlite3.db"
 TORRUST_KEYS = [
     "kTFMgr79BNa9q8ajPFCPqCCEY5axh5rr",
     "D8HW9Ymj6NhSbZMRqjzWcMwit9I8TlH9",
     "Xc1L4PbQJSFGlrgSRZl8wxSFAuMa21z5",
     "ywmhoUbktBDkPVVRugPlt0Tnb33dsqR8",
 ]
-"""The keys of that file; the second is permanent, the others ended in November 2026."""
+"""The keys that it kept; the second is permanent, the others ended in November 2026."""
 TORRUST_COMPLETED = {
     "01" * 20: 0,
     "02" * 20: 0,
@@ -66,6 +62,24 @@ def finish(daemon: Any, port: int) -> None:
 
 def completed(daemon: Any) -> int:
     return int(json.loads(daemon.api(f"torrent/{HASH.hex()}")[1])["completed"])
+
+
+@pytest.fixture
+def configure(configure: Configure, store: Store) -> Configure:
+    """As ever, with the database of `store`."""
+
+    def one(**options: Any) -> str:
+        return configure(**options).replace('path = "sqlite3.db"', store.config)
+
+    return one
+
+
+@pytest.fixture
+def start(start: Start, configure: Configure) -> Start:
+    def one(config: str | None = None) -> Any:
+        return start(configure() if config is None else config)
+
+    return one
 
 
 @pytest.mark.clause("5.6.1")
@@ -151,37 +165,26 @@ def test_trackers_that_share_a_database_accept_each_other_s_connection_ids(start
         assert isinstance(other.scrape(HASH, connection_id=one.connection_id), ScrapeResponse)
 
 
-def test_without_a_secret_that_can_be_kept_the_start_warns_and_goes_on(start: Start, file: Path) -> None:
+def test_without_a_secret_that_can_be_kept_the_start_warns_and_goes_on(start: Start, store: Store) -> None:
     assert start().stop() == 0
-    execute(file, "UPDATE secrets SET value = 'nonsense'")
+    store.execute("UPDATE secrets SET value = 'nonsense'")
     daemon = start()
     daemon.wait_for_line("WARN .*The secret of the UDP connection ids is not kept; ")
     with daemon.conversation() as client:
         assert isinstance(client.announce(HASH, 1), AnnounceResponse)
-    assert execute(file, "SELECT value FROM secrets") == [("nonsense",)]
+    assert store.execute("SELECT value FROM secrets") == [("nonsense",)]
 
 
-# --- the file, as others write and read it
+# --- the database, as others write and read it
 
 
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    """Where the daemon that a test starts keeps its database."""
-    return tmp_path / "sqlite3.db"
-
-
-def execute(file: Path, statement: str, *values: object) -> list[Any]:
-    """What somebody else's program gets from the database."""
-    with contextlib.closing(sqlite3.connect(file, timeout=10, isolation_level=None)) as connection:
-        return connection.execute(statement, values).fetchall()
-
-
-def wait_until_kept(file: Path, completed: int) -> None:
-    """Wait until the torrent's counter has come to the file."""
+def wait_until_kept(store: Store, completed: int) -> None:
+    """Wait until the torrent's counter has come to the database."""
     until = time.monotonic() + 20
-    statement = "SELECT completed FROM torrents WHERE info_hash = ?"
-    while (rows := execute(file, statement, HASH.hex())) != [(completed,)]:
+    statement = "SELECT completed FROM torrents WHERE info_hash = :info_hash"
+    while (rows := store.execute(statement, info_hash=HASH.hex())) != [(completed,)]:
         assert time.monotonic() < until, rows
+        time.sleep(0.02)
 
 
 def is_admitted(daemon: Any, key: str) -> bool:
@@ -194,10 +197,10 @@ def is_admitted(daemon: Any, key: str) -> bool:
     "end", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL], ids=lambda number: str(number.name)
 )
 def test_what_torrust_kept_is_kept_on(
-    start: Start, configure: Configure, file: Path, end: signal.Signals
+    start: Start, configure: Configure, store: Store, end: signal.Signals
 ) -> None:
-    """Of a file that the real Torrust wrote: its keys, whitelist and completed counters."""
-    shutil.copy(TORRUST_FILE, file)
+    """Of a database that the real Torrust wrote: its keys, whitelist and completed counters."""
+    fill_as_torrust_did(store)
     # Without clean-up, which soon removes torrents that have neither peers nor a count.
     core = "inactive_peer_cleanup_interval = 0\n[core.private_mode]\ncheck_keys_expiration = false\n"
     config = configure(core=core + KEEP_COMPLETED, private=True, listed=True)
@@ -210,72 +213,73 @@ def test_what_torrust_kept_is_kept_on(
         torrents = {one["info_hash"]: one["completed"] for one in json.loads(daemon.api("torrents")[1])}
         assert torrents == TORRUST_COMPLETED
         daemon.stop(end)
-    assert execute(file, "SELECT info_hash, completed FROM torrents ORDER BY id") == [
+    assert store.execute("SELECT info_hash, completed FROM torrents ORDER BY id") == [
         *TORRUST_COMPLETED.items()
     ]
 
 
 @pytest.mark.clause("5.4.4", "5.4.5", "5.4.7")
-def test_keys_that_torrust_kept_expire(start: Start, configure: Configure, file: Path) -> None:
-    shutil.copy(TORRUST_FILE, file)
+def test_keys_that_torrust_kept_expire(start: Start, configure: Configure, store: Store) -> None:
+    fill_as_torrust_did(store)
     soon, late = int(time.time()) - 1, int(time.time()) + 3600
-    execute(file, "INSERT INTO keys (key, valid_until) VALUES (?, ?), (?, ?)", "a" * 32, soon, "b" * 32, late)
+    rows = [{"key": "a" * 32, "until": soon}, {"key": "b" * 32, "until": late}]
+    store.execute('INSERT INTO "keys" ("key", valid_until) VALUES (:key, :until)', rows)
     daemon = start(configure(private=True))
     assert [is_admitted(daemon, key) for key in ("a" * 32, "b" * 32, TORRUST_KEYS[1])] == [False, True, True]
     assert b"Key has expired" in daemon.get("http", announce(1, key="/" + "a" * 32))[1]
     assert daemon.stop() == 0
-    assert execute(file, "SELECT count(*) FROM keys") == [(6,)]
+    assert store.execute('SELECT count(*) FROM "keys"') == [(6,)]
 
 
 @pytest.mark.clause("5.4.6", "12.5.7")
 def test_where_expiration_is_not_checked_an_expired_key_admits(
-    start: Start, configure: Configure, file: Path
+    start: Start, configure: Configure, store: Store
 ) -> None:
-    shutil.copy(TORRUST_FILE, file)
-    execute(file, "INSERT INTO keys (key, valid_until) VALUES (?, 1)", "a" * 32)
+    fill_as_torrust_did(store)
+    store.execute('INSERT INTO "keys" ("key", valid_until) VALUES (:key, 1)', key="a" * 32)
     daemon = start(configure(private=True, core="[core.private_mode]\ncheck_keys_expiration = false"))
     assert is_admitted(daemon, "a" * 32)
 
 
 @pytest.mark.clause("5.2.12", "5.6.3", "12.5.11")
-def test_completed_counters_outlive_a_kill(start: Start, configure: Configure, file: Path) -> None:
+def test_completed_counters_outlive_a_kill(start: Start, configure: Configure, store: Store) -> None:
     config = configure(core=KEEP_COMPLETED)
     daemon = start(config)
     finish(daemon, 1)
-    wait_until_kept(file, 1)
+    wait_until_kept(store, 1)
     daemon.process.send_signal(signal.SIGKILL)
     assert daemon.wait() == -signal.SIGKILL
     daemon = start(config)
     assert completed(daemon) == 1
     finish(daemon, 2)
-    wait_until_kept(file, 2)
+    wait_until_kept(store, 2)
 
 
 @pytest.mark.clause("5.2.13")
 def test_counters_that_could_not_be_saved_are_tried_again(
-    start: Start, configure: Configure, file: Path
+    start: Start, configure: Configure, store: Store
 ) -> None:
     daemon = start(configure(core=KEEP_COMPLETED))
-    execute(file, "ALTER TABLE torrents RENAME TO hidden")
+    store.execute("ALTER TABLE torrents RENAME TO hidden")
     finish(daemon, 1)
     daemon.wait_for_line("WARN .*The completed counters of 1 torrents are not saved yet, next try in ")
-    execute(file, "ALTER TABLE hidden RENAME TO torrents")
-    wait_until_kept(file, 1)
+    store.execute("ALTER TABLE hidden RENAME TO torrents")
+    wait_until_kept(store, 1)
 
 
 @pytest.mark.clause("5.2.13")
 def test_counters_that_are_lost_at_the_stop_are_an_error_of_the_log(
-    start: Start, configure: Configure, file: Path
+    start: Start, configure: Configure, store: Store
 ) -> None:
     daemon = start(configure(core=KEEP_COMPLETED))
-    execute(file, "DROP TABLE torrents")
+    store.execute("DROP TABLE torrents")
     finish(daemon, 1)
     assert daemon.stop() == 0
     daemon.wait_for_line("ERROR .*The completed counters of 1 torrents could not be saved: ")
 
 
 @pytest.mark.clause("5.6.5", "5.6.7")
-def test_torrust_finds_its_tables_and_its_spelling(start: Start, configure: Configure, file: Path) -> None:
+def test_torrust_finds_its_tables_and_its_spelling(start: Start, configure: Configure, store: Store) -> None:
     daemon = start(configure(core=KEEP_COMPLETED))
     upper = "ABCDEF" * 6 + "0123"
     assert daemon.api(f"whitelist/{upper}", method="POST")[0] == 200
@@ -283,22 +287,19 @@ def test_torrust_finds_its_tables_and_its_spelling(start: Start, configure: Conf
         assert daemon.api("keys", method="POST", body=body)[0] == 200
     until = time.time() + 3600
     finish(daemon, 1)
-    wait_until_kept(file, 1)
-    assert execute(file, "SELECT info_hash FROM whitelist") == [(upper.lower(),)]
-    assert execute(file, "SELECT info_hash, completed FROM torrents") == [(HASH.hex(), 1)]
-    [permanent, limited] = execute(file, "SELECT key, valid_until FROM keys ORDER BY id")
+    wait_until_kept(store, 1)
+    assert store.execute("SELECT info_hash FROM whitelist") == [(upper.lower(),)]
+    assert store.execute("SELECT info_hash, completed FROM torrents") == [(HASH.hex(), 1)]
+    [permanent, limited] = store.execute('SELECT "key", valid_until FROM "keys" ORDER BY id')
     assert (permanent, limited[0]) == (("a" * 32, None), "b" * 32)
     assert abs(limited[1] - until) < 60
-    for table in ("whitelist", "torrents", "keys"):
-        columns = f"SELECT name, type, \"notnull\", dflt_value, pk FROM pragma_table_info('{table}')"
-        assert execute(file, columns) == execute(TORRUST_FILE, columns)
 
 
 @pytest.mark.clause("5.6.12")
-def test_malformed_rows_do_not_stop_the_start(start: Start, configure: Configure, file: Path) -> None:
-    shutil.copy(TORRUST_FILE, file)
-    execute(file, "INSERT INTO keys (key) VALUES ('short')")
-    execute(file, "INSERT INTO whitelist (info_hash) VALUES ('no hash')")
+def test_malformed_rows_do_not_stop_the_start(start: Start, configure: Configure, store: Store) -> None:
+    fill_as_torrust_did(store)
+    store.execute("""INSERT INTO "keys" ("key") VALUES ('short')""")
+    store.execute("INSERT INTO whitelist (info_hash) VALUES ('no hash')")
     daemon = start(configure(private=True, listed=True))
     assert is_admitted(daemon, TORRUST_KEYS[1])
     for table in ("keys", "whitelist"):
@@ -307,28 +308,28 @@ def test_malformed_rows_do_not_stop_the_start(start: Start, configure: Configure
 
 @pytest.mark.clause("5.4.9", "5.4.10")
 def test_a_key_that_the_database_does_not_take_admits_nobody(
-    start: Start, configure: Configure, file: Path
+    start: Start, configure: Configure, store: Store
 ) -> None:
     daemon = start(configure(private=True))
     body = {"key": "a" * 32, "seconds_valid": None}
-    execute(file, "ALTER TABLE keys RENAME TO hidden")
+    store.execute('ALTER TABLE "keys" RENAME TO hidden')
     assert daemon.api("keys", method="POST", body=body)[0] == 500
     assert not is_admitted(daemon, "a" * 32)
-    execute(file, "ALTER TABLE hidden RENAME TO keys")
+    store.execute('ALTER TABLE hidden RENAME TO "keys"')
     assert daemon.api("keys", method="POST", body=body)[0] == 200
-    execute(file, "DELETE FROM keys")
+    store.execute('DELETE FROM "keys"')
     assert daemon.api("key/" + "a" * 32, method="DELETE")[0] == 500
     assert is_admitted(daemon, "a" * 32)
 
 
 @pytest.mark.clause("5.4.11", "5.5.3")
-def test_a_reload_replaces_memory_by_the_database(start: Start, configure: Configure, file: Path) -> None:
-    shutil.copy(TORRUST_FILE, file)
+def test_a_reload_replaces_memory_by_the_database(start: Start, configure: Configure, store: Store) -> None:
+    fill_as_torrust_did(store)
     daemon = start(configure(private=True, listed=True))
-    execute(file, "DELETE FROM keys")
-    execute(file, "DELETE FROM whitelist")
-    execute(file, "INSERT INTO keys (key) VALUES (?)", "a" * 32)
-    execute(file, "INSERT INTO whitelist (info_hash) VALUES (?)", HASH.hex())
+    store.execute('DELETE FROM "keys"')
+    store.execute("DELETE FROM whitelist")
+    store.execute('INSERT INTO "keys" ("key") VALUES (:key)', key="a" * 32)
+    store.execute("INSERT INTO whitelist (info_hash) VALUES (:info_hash)", info_hash=HASH.hex())
     assert is_admitted(daemon, TORRUST_KEYS[1])
     assert daemon.api("keys/reload")[0] == daemon.api("whitelist/reload")[0] == 200
     assert b"Failed to read key" in daemon.get("http", announce(1, key=f"/{TORRUST_KEYS[1]}"))[1]
@@ -342,7 +343,7 @@ def test_a_reload_replaces_memory_by_the_database(start: Start, configure: Confi
 
 @pytest.mark.clause("5.4.12", "5.5.4")
 def test_keys_and_whitelist_can_be_changed_where_they_mean_nothing(
-    start: Start, configure: Configure, file: Path
+    start: Start, configure: Configure, store: Store
 ) -> None:
     daemon = start()
     assert daemon.api("keys", method="POST", body={"key": "a" * 32, "seconds_valid": None})[0] == 200
@@ -350,22 +351,22 @@ def test_keys_and_whitelist_can_be_changed_where_they_mean_nothing(
     assert daemon.api("keys/reload")[0] == daemon.api("whitelist/reload")[0] == 200
     for target in (announce(1), announce(1, key="/" + "b" * 32)):
         assert b"failure reason" not in daemon.get("http", target)[1]
-    assert execute(file, "SELECT key FROM keys") == [("a" * 32,)]
-    assert execute(file, "SELECT info_hash FROM whitelist") == [(TORRUST_LISTED.hex(),)]
+    assert store.execute('SELECT "key" FROM "keys"') == [("a" * 32,)]
+    assert store.execute("SELECT info_hash FROM whitelist") == [(TORRUST_LISTED.hex(),)]
     assert daemon.api("key/" + "a" * 32, method="DELETE")[0] == 200
     assert daemon.api(f"whitelist/{TORRUST_LISTED.hex()}", method="DELETE")[0] == 200
-    assert execute(file, "SELECT count(*) FROM keys") == execute(file, "SELECT count(*) FROM whitelist")
+    assert store.execute('SELECT count(*) FROM "keys"') == store.execute("SELECT count(*) FROM whitelist")
 
 
 @pytest.mark.clause("5.5.1", "5.5.2")
 def test_the_whitelist_is_changed_once_however_often_it_is_told(
-    start: Start, configure: Configure, file: Path
+    start: Start, configure: Configure, store: Store
 ) -> None:
     daemon = start(configure(listed=True))
     path = f"whitelist/{HASH.hex()}"
     for method, rows in (("POST", [(HASH.hex(),)]), ("DELETE", [])):
         for _ in range(2):
             assert daemon.api(path, method=method) == (200, b'{"status":"ok"}')
-            assert execute(file, "SELECT info_hash FROM whitelist") == rows
+            assert store.execute("SELECT info_hash FROM whitelist") == rows
             refused = b"failure reason" in daemon.get("http", announce(1))[1]
             assert refused is (method == "DELETE")

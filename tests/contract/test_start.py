@@ -449,17 +449,6 @@ def test_a_file_that_is_no_database_is_named(launch: Start, tmp_path: Path) -> N
     assert "sqlite3.db" in line
 
 
-@pytest.mark.parametrize("driver", ["mysql", "postgresql"])
-def test_a_driver_that_is_not_there_ends_the_start_without_the_password(
-    launch: Start, configure: Configure, driver: str
-) -> None:
-    database = f'driver = "{driver}"\npath = "{driver}://user:hunter2@localhost:1/db"'
-    daemon = launch(configure().replace('path = "sqlite3.db"', database))
-    line = failure(daemon)
-    assert driver in line
-    assert "hunter2" not in line + "\n".join(daemon.lines)
-
-
 @pytest.fixture
 def not_built(tmp_path: Path) -> str:
     """The PYTHONPATH of an installation whose native form was not built."""

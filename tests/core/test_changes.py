@@ -1,11 +1,12 @@
 import asyncio
 import logging
+from collections.abc import Coroutine
 
 import pytest
 
 from torrust_py.core import changes
 from torrust_py.core.changes import Changes
-from torrust_py.core.errors import DatabaseError
+from torrust_py.core.errors import ChangeInDoubt, DatabaseError
 
 
 class Step:
@@ -25,12 +26,29 @@ class Step:
             raise self._error
 
 
+async def never() -> None:
+    raise AssertionError("nothing was in doubt")
+
+
+class Undo:
+    """Fails as long as the database is away."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.is_away = True
+
+    async def __call__(self) -> None:
+        self.calls += 1
+        if self.is_away:
+            raise DatabaseError("the server is away")
+
+
 async def test_changes_follow_each_other() -> None:
     order, first, second = Changes(), Step(), Step()
     async with asyncio.TaskGroup() as group:
-        group.create_task(order.run(first()))
+        group.create_task(order.run(first(), undo=never))
         await first.begun.wait()
-        group.create_task(order.run(second()))
+        group.create_task(order.run(second(), undo=never))
         await asyncio.sleep(0)
         assert not second.begun.is_set()
         first.may_end.set()
@@ -42,10 +60,10 @@ async def test_a_change_does_not_wait_long_for_another(monkeypatch: pytest.Monke
     monkeypatch.setattr(changes, "WAIT", 0.01)
     order, first, second = Changes(), Step(), Step()
     async with asyncio.TaskGroup() as group:
-        group.create_task(order.run(first()))
+        group.create_task(order.run(first(), undo=never))
         await first.begun.wait()
         with pytest.raises(DatabaseError, match="not answered earlier changes"):
-            await order.run(second())
+            await order.run(second(), undo=never)
         first.may_end.set()
     assert not second.begun.is_set()
 
@@ -56,7 +74,7 @@ async def test_a_change_waits_longer_while_all_is_read_anew(monkeypatch: pytest.
     async with asyncio.TaskGroup() as group:
         group.create_task(order.load(load()))
         await load.begun.wait()
-        waiting = group.create_task(order.run(change()))
+        waiting = group.create_task(order.run(change(), undo=never))
         for _ in range(10):  # in which a change that waits for no time has given up
             await asyncio.sleep(0)
         assert not waiting.done()
@@ -68,7 +86,7 @@ async def test_a_change_waits_longer_while_all_is_read_anew(monkeypatch: pytest.
 
 async def test_a_change_is_made_though_its_caller_went_away() -> None:
     order, step = Changes(), Step()
-    caller = asyncio.create_task(order.run(step()))
+    caller = asyncio.create_task(order.run(step(), undo=never))
     await step.begun.wait()
     caller.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -82,7 +100,7 @@ async def test_a_failure_for_which_nobody_waits_is_one_line_in_the_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     order, step = Changes(), Step(DatabaseError("the disk is full"))
-    caller = asyncio.create_task(order.run(step()))
+    caller = asyncio.create_task(order.run(step(), undo=never))
     await step.begun.wait()
     caller.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -90,7 +108,7 @@ async def test_a_failure_for_which_nobody_waits_is_one_line_in_the_log(
     step.may_end.set()
     after = Step()
     after.may_end.set()
-    await order.run(after())  # its turn comes after the failure
+    await order.run(after(), undo=never)  # its turn comes after the failure
     lines = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert lines == ["A change whose caller went away failed: the disk is full"]
 
@@ -100,6 +118,90 @@ async def test_a_failed_change_lets_the_next_one_pass() -> None:
     failing.may_end.set()
     next_one.may_end.set()
     with pytest.raises(DatabaseError, match="no"):
-        await order.run(failing())
-    await order.run(next_one())
+        await order.run(failing(), undo=never)
+    await order.run(next_one(), undo=never)
     assert next_one.ended.is_set()
+
+
+async def test_a_change_does_not_wait_for_a_database_that_a_load_waited_for_in_vain() -> None:
+    order, load, change = Changes(), Step(DatabaseError("it does not answer")), Step()
+    async with asyncio.TaskGroup() as group:
+        loading = group.create_task(expect_failure(order.load(load()), "it does not answer"))
+        await load.begun.wait()
+        group.create_task(expect_failure(order.run(change(), undo=never), "not answered earlier changes"))
+        await asyncio.sleep(0)
+        load.may_end.set()
+        await loading
+    assert not change.begun.is_set()
+
+
+# --- a change of which nobody knows whether it was made
+
+
+async def doubtful(order: Changes, undo: Undo) -> None:
+    """Make a change that the database does not confirm."""
+    change = Step(ChangeInDoubt("it does not answer"))
+    change.may_end.set()
+    await expect_failure(order.run(change(), undo=undo), "it does not answer")
+
+
+async def expect_failure(change: Coroutine[None, None, None], text: str) -> None:
+    with pytest.raises(DatabaseError, match=text):
+        await change
+
+
+async def test_a_change_that_fails_is_not_in_doubt() -> None:
+    order, change = Changes(), Step(DatabaseError("no"))
+    change.may_end.set()
+    await expect_failure(order.run(change(), undo=never), "no")
+    assert not order.is_in_doubt
+    await order.settle()
+
+
+async def test_a_change_in_doubt_is_undone_before_another_is_made() -> None:
+    order, undo, change = Changes(), Undo(), Step()
+    await doubtful(order, undo)
+    assert (order.is_in_doubt, undo.calls) == (True, 0)
+    undo.is_away = False
+    change.may_end.set()
+    await order.run(change(), undo=never)
+    assert (order.is_in_doubt, undo.calls) == (False, 1)
+
+
+@pytest.mark.parametrize("kind", ["change", "load"])
+async def test_as_long_as_a_change_is_in_doubt_nothing_else_happens(kind: str) -> None:
+    order, undo, step = Changes(), Undo(), Step()
+    await doubtful(order, undo)
+    following = order.load(step()) if kind == "load" else order.run(step(), undo=never)
+    await expect_failure(following, "the server is away")
+    assert not step.begun.is_set()
+    assert (order.is_in_doubt, undo.calls) == (True, 1)
+
+
+async def test_an_undo_that_takes_long_does_not_hold_up_the_next_change(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(changes, "WAIT", 0.01)
+    order, undo, step = Changes(), Step(), Step()
+    change = Step(ChangeInDoubt("it does not answer"))
+    change.may_end.set()
+    await expect_failure(order.run(change(), undo=undo), "it does not answer")
+    await expect_failure(order.run(step(), undo=never), "not answered earlier changes")
+    undo.may_end.set()
+    await order.settle()
+    assert not order.is_in_doubt
+
+
+async def test_a_doubt_is_told_to_who_waits_for_it_and_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    order, undo = Changes(), Undo()
+    waiting = asyncio.create_task(order.wait_for_doubt())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    await doubtful(order, undo)
+    await waiting
+    undo.is_away = False
+    await order.settle()
+    assert [record.getMessage() for record in caplog.records if record.name.startswith("torrust")] == [
+        "A change may have been made; it will be undone when the database answers: it does not answer",
+        "The change that may have been made is undone",
+    ]

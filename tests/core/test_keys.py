@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from torrust_py.core.database import Database, KeyTable, PeerKey
-from torrust_py.core.errors import BadKey, DatabaseError, KeyExpired, KeyUnknown
+from torrust_py.core.errors import BadKey, ChangeInDoubt, DatabaseError, KeyExpired, KeyUnknown
 from torrust_py.core.keys import Keys, check_key, random_key
 
 KEY = "YZSl4lMZupRuOpSRC3krIKR5BPB14nrJ"
@@ -23,6 +23,8 @@ class HeldTable:
         self.reached = asyncio.Event()
         self.released = asyncio.Event()
         self.is_broken = False
+        self.is_silent = False
+        """Changes are made, but not confirmed."""
 
     def hold(self, method: str) -> None:
         """Hold up the next call of this method."""
@@ -37,12 +39,22 @@ class HeldTable:
     async def add_key(self, key: PeerKey) -> None:
         self._break()
         await self._table.add_key(key)
+        self._confirm()
         await self._hold("add_key")
 
     async def remove_key(self, key: str) -> None:
         self._break()
         await self._table.remove_key(key)
+        self._confirm()
         await self._hold("remove_key")
+
+    async def restore_key(self, key: str, kept: PeerKey | None) -> None:
+        self._break()
+        await self._table.restore_key(key, kept)
+
+    def _confirm(self) -> None:
+        if self.is_silent:
+            raise ChangeInDoubt("it does not answer")
 
     def _break(self) -> None:
         if self.is_broken:
@@ -331,3 +343,24 @@ async def give_up(caller: asyncio.Future[None], keys: Keys, table: HeldTable) ->
     table.released.set()
     with pytest.raises(DatabaseError):
         await keys.remove("unknown")  # has its turn when the change has ended
+
+
+async def test_an_addition_in_doubt_is_undone(keys: Keys, table: HeldTable) -> None:
+    table.is_silent = True
+    with pytest.raises(ChangeInDoubt):
+        await keys.add(PeerKey(KEY, None))
+    assert await stored(table) == {PeerKey(KEY, None)}
+    await keys.changes.settle()
+    assert await stored(table) == set()
+    assert not is_known(keys, KEY)
+
+
+async def test_a_removal_in_doubt_is_undone(keys: Keys, table: HeldTable) -> None:
+    await keys.add(PeerKey(KEY, 77))
+    table.is_silent = True
+    with pytest.raises(ChangeInDoubt):
+        await keys.remove(KEY)
+    assert await stored(table) == set()
+    await keys.changes.settle()
+    assert await stored(table) == {PeerKey(KEY, 77)}
+    assert is_known(keys, KEY)

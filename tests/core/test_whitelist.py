@@ -5,7 +5,7 @@ import pytest
 
 from tests.forms import make_whitelist
 from torrust_py.core.database import Database, WhitelistTable
-from torrust_py.core.errors import DatabaseError
+from torrust_py.core.errors import ChangeInDoubt, DatabaseError
 from torrust_py.core.types import InfoHash
 from torrust_py.core.whitelist import ListedTorrents, Whitelist
 
@@ -22,6 +22,8 @@ class HeldTable:
         self.reached = asyncio.Event()
         self.released = asyncio.Event()
         self.is_broken = False
+        self.is_silent = False
+        """Changes are made, but not confirmed."""
 
     def hold(self, method: str) -> None:
         """Hold up the next call of this method."""
@@ -36,12 +38,22 @@ class HeldTable:
     async def add_to_whitelist(self, info_hash: InfoHash) -> None:
         self._break()
         await self._table.add_to_whitelist(info_hash)
+        self._confirm()
         await self._hold("add_to_whitelist")
 
     async def remove_from_whitelist(self, info_hash: InfoHash) -> None:
         self._break()
         await self._table.remove_from_whitelist(info_hash)
+        self._confirm()
         await self._hold("remove_from_whitelist")
+
+    async def restore_in_whitelist(self, info_hash: InfoHash, *, listed: bool) -> None:
+        self._break()
+        await self._table.restore_in_whitelist(info_hash, listed=listed)
+
+    def _confirm(self) -> None:
+        if self.is_silent:
+            raise ChangeInDoubt("it does not answer")
 
     def _break(self) -> None:
         if self.is_broken:
@@ -278,3 +290,18 @@ async def give_up(caller: asyncio.Future[None], listed: ListedTorrents, table: H
         await caller
     table.released.set()
     await listed.remove(InfoHash(b"\xff" * 20))  # has its turn when the change has ended
+
+
+@pytest.mark.parametrize("is_listed", [False, True])
+async def test_a_change_in_doubt_is_undone(
+    listed: ListedTorrents, whitelist: Whitelist, table: HeldTable, is_listed: bool
+) -> None:
+    if is_listed:
+        await listed.add(INFO_HASH)
+    table.is_silent = True
+    with pytest.raises(ChangeInDoubt):
+        await (listed.remove(INFO_HASH) if is_listed else listed.add(INFO_HASH))
+    assert (INFO_HASH in await stored(table)) is not is_listed
+    await listed.changes.settle()
+    assert (INFO_HASH in await stored(table)) is is_listed
+    assert (INFO_HASH in whitelist) is is_listed

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import pytest
 
+from tests.servers import Store
 from torrust_py.core.database import Completed, Database, PeerKey
 from torrust_py.core.errors import DatabaseError
 from torrust_py.core.types import InfoHash
@@ -25,6 +26,13 @@ _Row = TypeVar("_Row")
 
 async def all_of(batches: AsyncIterator[Sequence[_Row]]) -> list[_Row]:
     return [row async for rows in batches for row in rows]
+
+
+@pytest.fixture
+async def sql(store: Store) -> AsyncIterator[Database]:
+    """`store`, open."""
+    async with open_database(store.driver, store.path) as database:
+        yield database
 
 
 @pytest.fixture
@@ -108,6 +116,28 @@ async def test_an_info_hash_leaves_the_whitelist_once_and_again(database: Databa
     assert await all_of(database.load_whitelist()) == [OTHER]
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+async def test_a_key_is_restored(database: Database, is_there: bool) -> None:
+    await database.add_key(PeerKey(OTHER_KEY, None))
+    if is_there:
+        await database.add_key(PeerKey(KEY, 77))
+    await database.restore_key(KEY, PeerKey(KEY, 77))
+    assert sorted(await all_of(database.load_keys())) == [(KEY, 77), (OTHER_KEY, None)]
+    await database.restore_key(KEY, None)
+    assert await all_of(database.load_keys()) == [PeerKey(OTHER_KEY, None)]
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+async def test_the_whitelist_is_restored(database: Database, is_there: bool) -> None:
+    await database.add_to_whitelist(OTHER)
+    if is_there:
+        await database.add_to_whitelist(INFO_HASH)
+    await database.restore_in_whitelist(INFO_HASH, listed=True)
+    assert sorted(await all_of(database.load_whitelist())) == [OTHER, INFO_HASH]
+    await database.restore_in_whitelist(INFO_HASH, listed=False)
+    assert await all_of(database.load_whitelist()) == [OTHER]
+
+
 @pytest.mark.clause("5.6.8")
 async def test_completed_counters_are_kept_and_rise(database: Database) -> None:
     await database.save_completed([Completed(INFO_HASH, 1), Completed(OTHER, 0)])
@@ -142,17 +172,21 @@ async def test_a_secret_stays_what_it_was_made(database: Database) -> None:
 
 # --- what SQL adds to it
 
+MISSING = {
+    "sqlite3": "The Sqlite3 query was malformed: no such table: {}",
+    "mysql": "The MySQL query was malformed: Table 'torrust_tracker.{}' doesn't exist",
+    "postgresql": 'The PostgreSQL query was malformed: relation "{}" does not exist',
+}
 
-async def test_secrets_of_two_names_differ(sqlite: Database) -> None:
-    one = await sqlite.load_secret("one", size=32)
-    assert one != await sqlite.load_secret("two", size=32)
+
+async def test_secrets_of_two_names_differ(sql: Database) -> None:
+    one = await sql.load_secret("one", size=32)
+    assert one != await sql.load_secret("two", size=32)
 
 
-async def test_trackers_that_ask_for_a_secret_at_once_get_the_same(
-    sqlite: Database, database_path: Path
-) -> None:
-    async with open_database("sqlite3", str(database_path)) as other:
-        loads = [database.load_secret("ids", size=16) for database in (sqlite, other) for _ in range(4)]
+async def test_trackers_that_ask_for_a_secret_at_once_get_the_same(sql: Database, store: Store) -> None:
+    async with open_database(store.driver, store.path) as other:
+        loads = [database.load_secret("ids", size=16) for database in (sql, other) for _ in range(4)]
         assert len(set(await asyncio.gather(*loads))) == 1
 
 
@@ -175,38 +209,36 @@ async def test_an_insert_that_a_trigger_swallows_is_an_error(
         await sqlite.add_key(PeerKey(KEY, None))
 
 
-async def test_an_integer_beyond_64_bits_is_an_error(sqlite: Database) -> None:
-    with pytest.raises(DatabaseError, match=r"^The Sqlite3 query was malformed: Python int too large"):
-        await sqlite.add_key(PeerKey(KEY, 2**63))
+async def test_an_integer_beyond_64_bits_is_an_error(sql: Database) -> None:
+    with pytest.raises(DatabaseError, match=r"^The \w+ query was malformed: "):
+        await sql.add_key(PeerKey(KEY, 2**63))
 
 
 @pytest.mark.clause("5.6.11")
-async def test_dropped_tables_fail_every_call(sqlite: Database, shell: sqlite3.Connection) -> None:
+async def test_dropped_tables_fail_every_call(sql: Database, store: Store) -> None:
     for table in ("keys", "whitelist", "torrents", "secrets"):
-        shell.execute(f"DROP TABLE {table}")
+        store.execute(f'DROP TABLE "{table}"')
     calls: dict[str, list[Awaitable[object]]] = {
-        "keys": [all_of(sqlite.load_keys()), sqlite.add_key(PeerKey(KEY, None)), sqlite.remove_key(KEY)],
+        "keys": [all_of(sql.load_keys()), sql.add_key(PeerKey(KEY, None)), sql.remove_key(KEY)],
         "whitelist": [
-            all_of(sqlite.load_whitelist()),
-            sqlite.add_to_whitelist(INFO_HASH),
-            sqlite.remove_from_whitelist(INFO_HASH),
+            all_of(sql.load_whitelist()),
+            sql.add_to_whitelist(INFO_HASH),
+            sql.remove_from_whitelist(INFO_HASH),
         ],
-        "torrents": [all_of(sqlite.load_completed()), sqlite.save_completed([Completed(INFO_HASH, 1)])],
-        "secrets": [sqlite.load_secret("ids", size=16)],
+        "torrents": [all_of(sql.load_completed()), sql.save_completed([Completed(INFO_HASH, 1)])],
+        "secrets": [sql.load_secret("ids", size=16)],
     }
     for table, failing in calls.items():
         for call in failing:
             with pytest.raises(DatabaseError) as failure:
                 await call
-            assert str(failure.value) == f"The Sqlite3 query was malformed: no such table: {table}"
+            assert str(failure.value) == MISSING[store.driver].format(table)
 
 
-async def test_an_error_shows_neither_statement_nor_values(
-    sqlite: Database, shell: sqlite3.Connection
-) -> None:
-    shell.execute("DROP TABLE keys")
+async def test_an_error_shows_neither_statement_nor_values(sql: Database, store: Store) -> None:
+    store.execute('DROP TABLE "keys"')
     with pytest.raises(DatabaseError) as failure:
-        await sqlite.add_key(PeerKey(KEY, None))
+        await sql.add_key(PeerKey(KEY, None))
     assert not any(word in str(failure.value) for word in (KEY, "INSERT", "Background", "sqlite3."))
 
 
@@ -238,60 +270,82 @@ async def limited_pages(database: Database, pages: int) -> AsyncIterator[None]:
 
 
 @pytest.mark.clause("5.2.12")
-async def test_a_large_save_is_one_transaction(sqlite: Database, shell: sqlite3.Connection) -> None:
-    shell.execute(
-        "CREATE TRIGGER t BEFORE INSERT ON torrents WHEN NEW.completed = 2000 "
-        "BEGIN SELECT RAISE(ABORT, 'no more'); END"
-    )
+async def test_a_large_save_is_one_transaction(sql: Database, store: Store) -> None:
     rows = [Completed(InfoHash(number.to_bytes(20)), number) for number in range(2500)]
-    with pytest.raises(DatabaseError, match="no more"):
-        await sqlite.save_completed(rows)
-    assert shell.execute("SELECT count(*) FROM torrents").fetchone() == (0,)
+    await sql.save_completed(rows[:1000])
+    raised = [Completed(info_hash, completed + 5) for info_hash, completed in rows]
+    with pytest.raises(DatabaseError, match=r"^The \w+ query was malformed: "):
+        await sql.save_completed([*raised, Completed(OTHER, 2**63)])  # which no server takes
+    assert await all_of(sql.load_completed()) == rows[:1000]
 
 
-async def test_more_rows_than_a_batch_are_loaded_each_once(
-    sqlite: Database, shell: sqlite3.Connection
-) -> None:
+async def test_saving_a_counter_again_uses_no_id(sql: Database, store: Store) -> None:
+    for completed in range(5):
+        await sql.save_completed([Completed(INFO_HASH, completed)])
+    await sql.save_completed([Completed(INFO_HASH, 9), Completed(OTHER, 1)])
+    assert store.execute("SELECT id, completed FROM torrents ORDER BY id") == [(1, 9), (2, 1)]
+
+
+async def test_more_rows_than_a_batch_are_loaded_each_once(sql: Database, store: Store) -> None:
     rows = [Completed(InfoHash(number.to_bytes(20)), number) for number in range(2500)]
-    await sqlite.save_completed(rows)
-    shell.execute("DELETE FROM torrents WHERE completed % 7 = 0")  # gaps between the ids
-    loaded = await all_of(sqlite.load_completed())
+    await sql.save_completed(rows)
+    store.execute("DELETE FROM torrents WHERE completed % 7 = 0")  # gaps between the ids
+    loaded = await all_of(sql.load_completed())
     assert loaded == [row for row in rows if row.completed % 7]
 
 
-async def test_rows_that_stay_are_loaded_once_while_others_come_and_go(
-    sqlite: Database, shell: sqlite3.Connection
-) -> None:
+async def test_rows_that_stay_are_loaded_once_while_others_come_and_go(sql: Database, store: Store) -> None:
     stay = [Completed(InfoHash(number.to_bytes(20)), number) for number in range(2500)]
-    await sqlite.save_completed(stay)
-    await sqlite.save_completed([Completed(OTHER, 1)])
+    await sql.save_completed(stay)
+    await sql.save_completed([Completed(OTHER, 1)])
     loaded: list[Completed] = []
-    async for rows in sqlite.load_completed():
+    async for rows in sql.load_completed():
         loaded += rows
-        shell.execute("DELETE FROM torrents WHERE info_hash = ?", [OTHER.hex()])
-        await sqlite.save_completed([Completed(InfoHash(os.urandom(20)), 0)])
+        store.execute("DELETE FROM torrents WHERE info_hash = :other", other=OTHER.hex())
+        await sql.save_completed([Completed(InfoHash(os.urandom(20)), 0)])
     staying = set(stay)
     assert [row for row in loaded if row in staying] == stay
 
 
-async def test_changes_have_their_turn_during_a_load(sqlite: Database) -> None:
-    await sqlite.save_completed([Completed(InfoHash(number.to_bytes(20)), number) for number in range(2500)])
-    async for _ in sqlite.load_completed():
-        await sqlite.add_to_whitelist(INFO_HASH)
-        await sqlite.remove_from_whitelist(INFO_HASH)
+async def test_changes_have_their_turn_during_a_load(sql: Database) -> None:
+    await sql.save_completed([Completed(InfoHash(number.to_bytes(20)), number) for number in range(2500)])
+    async for _ in sql.load_completed():
+        await sql.add_to_whitelist(INFO_HASH)
+        await sql.remove_from_whitelist(INFO_HASH)
 
 
-async def test_upper_case_info_hashes_are_read(sqlite: Database, shell: sqlite3.Connection) -> None:
-    shell.execute("INSERT INTO whitelist (info_hash) VALUES (?)", [INFO_HASH.hex().upper()])
-    shell.execute("INSERT INTO torrents (info_hash, completed) VALUES (?, 5)", [INFO_HASH.hex().upper()])
-    assert await all_of(sqlite.load_whitelist()) == [INFO_HASH]
-    assert await all_of(sqlite.load_completed()) == [Completed(INFO_HASH, 5)]
+async def test_upper_case_info_hashes_are_read(sql: Database, store: Store) -> None:
+    store.execute("INSERT INTO whitelist (info_hash) VALUES (:upper)", upper=INFO_HASH.hex().upper())
+    store.execute(
+        "INSERT INTO torrents (info_hash, completed) VALUES (:upper, 5)", upper=INFO_HASH.hex().upper()
+    )
+    assert await all_of(sql.load_whitelist()) == [INFO_HASH]
+    assert await all_of(sql.load_completed()) == [Completed(INFO_HASH, 5)]
 
 
-async def test_upper_case_info_hashes_can_be_removed(sqlite: Database, shell: sqlite3.Connection) -> None:
-    shell.execute("INSERT INTO whitelist (info_hash) VALUES (?)", [INFO_HASH.hex().upper()])
-    await sqlite.remove_from_whitelist(INFO_HASH)
-    assert await all_of(sqlite.load_whitelist()) == []
+async def test_upper_case_info_hashes_can_be_removed(sql: Database, store: Store) -> None:
+    store.execute("INSERT INTO whitelist (info_hash) VALUES (:upper)", upper=INFO_HASH.hex().upper())
+    await sql.remove_from_whitelist(INFO_HASH)
+    assert await all_of(sql.load_whitelist()) == []
+
+
+@pytest.mark.clause("5.6.12")
+@pytest.mark.parametrize("key", ["", "too short", KEY[:-1] + "%", "\u0663" * 32])
+async def test_what_is_no_key_is_left_out(sql: Database, store: Store, key: str) -> None:
+    store.execute('INSERT INTO "keys" ("key", valid_until) VALUES (:key, 1)', key=key)
+    await sql.add_key(PeerKey(KEY, None))
+    assert await all_of(sql.load_keys()) == [PeerKey(KEY, None)]
+
+
+@pytest.mark.clause("5.6.12")
+@pytest.mark.parametrize("info_hash", ["", "INVALID INFOHASH", "0" * 39, "0" * 39 + "&", "\u0663" * 40])
+async def test_what_is_no_info_hash_is_left_out(sql: Database, store: Store, info_hash: str) -> None:
+    for table in ("whitelist", "torrents"):
+        store.execute(f"INSERT INTO {table} (info_hash) VALUES (:info_hash)", info_hash=info_hash)
+    await sql.add_to_whitelist(INFO_HASH)
+    await sql.save_completed([Completed(INFO_HASH, 1)])
+    assert await all_of(sql.load_whitelist()) == [INFO_HASH]
+    assert await all_of(sql.load_completed()) == [Completed(INFO_HASH, 1)]
 
 
 @pytest.mark.clause("5.6.12")
@@ -355,45 +409,44 @@ async def test_text_that_is_not_utf_8_is_left_out(sqlite: Database, shell: sqlit
     assert await all_of(sqlite.load_keys()) == [PeerKey(KEY, None)]
 
 
-async def test_malformed_rows_stay_in_the_database(sqlite: Database, shell: sqlite3.Connection) -> None:
-    shell.execute("INSERT INTO keys (key) VALUES ('bad')")
-    await all_of(sqlite.load_keys())
-    assert shell.execute("SELECT count(*) FROM keys").fetchone() == (1,)
+async def test_malformed_rows_stay_in_the_database(sql: Database, store: Store) -> None:
+    store.execute("""INSERT INTO "keys" ("key") VALUES ('bad')""")
+    await all_of(sql.load_keys())
+    assert store.execute('SELECT count(*) FROM "keys"') == [(1,)]
 
 
 @pytest.mark.clause("5.6.12")
 async def test_one_warning_a_load_tells_of_malformed_rows(
-    sqlite: Database, shell: sqlite3.Connection, caplog: pytest.LogCaptureFixture
+    sql: Database, store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
-    shell.execute("INSERT INTO whitelist (id, info_hash) VALUES (7, 'first\nbad'), (8, 'second')")
-    await all_of(sqlite.load_whitelist())
+    rows = [{"id": 7, "info_hash": "first\nbad"}, {"id": 8, "info_hash": "second"}]
+    store.execute("INSERT INTO whitelist (id, info_hash) VALUES (:id, :info_hash)", rows)
+    await all_of(sql.load_whitelist())
     expected = "Left out 2 malformed rows of table whitelist; the first: id 7, its info_hash is 'first\\nbad'"
     assert caplog.record_tuples == [("torrust_tracker::core::databases", logging.WARNING, expected)]
 
 
 async def test_the_warning_does_not_show_a_key(
-    sqlite: Database, shell: sqlite3.Connection, caplog: pytest.LogCaptureFixture
+    sql: Database, store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
-    shell.execute("INSERT INTO keys (key) VALUES (?)", [KEY[:-1]])
-    await all_of(sqlite.load_keys())
+    store.execute('INSERT INTO "keys" ("key") VALUES (:key)', key=KEY[:-1])
+    await all_of(sql.load_keys())
     assert "Invalid key length" in caplog.text
     assert KEY[:-1] not in caplog.text
 
 
 async def test_a_load_without_malformed_rows_does_not_warn(
-    sqlite: Database, caplog: pytest.LogCaptureFixture
+    sql: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await sqlite.add_key(PeerKey(KEY, None))
-    await all_of(sqlite.load_keys())
+    await sql.add_key(PeerKey(KEY, None))
+    await all_of(sql.load_keys())
     assert caplog.record_tuples == []
 
 
-async def test_no_statement_is_logged_at_any_level(
-    sqlite: Database, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_no_statement_is_logged_at_any_level(sql: Database, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    await sqlite.add_key(PeerKey(KEY, None))
-    secret = await sqlite.load_secret("ids", size=16)
+    await sql.add_key(PeerKey(KEY, None))
+    secret = await sql.load_secret("ids", size=16)
     assert KEY not in caplog.text
     assert secret.hex() not in caplog.text
 
@@ -401,36 +454,34 @@ async def test_no_statement_is_logged_at_any_level(
 # --- when the file is locked, callers give up, and at the end
 
 
-async def test_closing_waits_for_the_calls_under_way(database_path: Path) -> None:
-    async with open_database("sqlite3", str(database_path)) as database:
+async def test_closing_waits_for_the_calls_under_way(store: Store) -> None:
+    async with open_database(store.driver, store.path) as database:
         call = asyncio.ensure_future(database.add_key(PeerKey(KEY, None)))
         await asyncio.sleep(0)  # it has begun
     assert call.done()
     await call
 
 
-async def test_a_closed_database_refuses_calls(database_path: Path) -> None:
-    async with open_database("sqlite3", str(database_path)) as database:
+async def test_a_closed_database_refuses_calls(store: Store) -> None:
+    async with open_database(store.driver, store.path) as database:
         pass
-    expected = r"^Failed to connect to Sqlite3 database: it has been closed$"
+    expected = r"^Failed to connect to \w+ database: it has been closed$"
     with pytest.raises(DatabaseError, match=expected):
         await database.add_key(PeerKey(KEY, None))
     with pytest.raises(DatabaseError, match=expected):
         await all_of(database.load_keys())
 
 
-async def test_a_save_whose_caller_gave_up_is_kept_whole_or_not_at_all(
-    sqlite: Database, shell: sqlite3.Connection
-) -> None:
+async def test_a_save_whose_caller_gave_up_is_kept_whole_or_not_at_all(sql: Database, store: Store) -> None:
     rows = [Completed(InfoHash(number.to_bytes(20)), number) for number in range(2500)]
-    save = asyncio.ensure_future(sqlite.save_completed(rows))
+    save = asyncio.ensure_future(sql.save_completed(rows))
     await asyncio.sleep(0)
     save.cancel()
     with pytest.raises(asyncio.CancelledError):
         await save
-    assert len(await all_of(sqlite.load_completed())) in (0, 2500)
-    await sqlite.save_completed(rows)
-    assert len(await all_of(sqlite.load_completed())) == 2500
+    assert len(await all_of(sql.load_completed())) in (0, 2500)
+    await sql.save_completed(rows)
+    assert len(await all_of(sql.load_completed())) == 2500
 
 
 @pytest.mark.slow
@@ -492,9 +543,8 @@ async def test_a_change_whose_caller_gave_up_in_front_of_a_lock_holds_up_nobody(
 
 
 @pytest.mark.slow
-async def test_100_000_keys_are_loaded(sqlite: Database, shell: sqlite3.Connection) -> None:
+async def test_100_000_keys_are_loaded(sql: Database, store: Store) -> None:
     stored = [PeerKey(f"{number:032}", number) for number in range(100_000)]
-    with shell:
-        shell.execute("BEGIN")
-        shell.executemany("INSERT INTO keys (key, valid_until) VALUES (?, ?)", stored)
-    assert await all_of(sqlite.load_keys()) == stored
+    rows = [key._asdict() for key in stored]
+    store.execute('INSERT INTO "keys" ("key", valid_until) VALUES (:key, :valid_until)', rows)
+    assert await all_of(sql.load_keys()) == stored

@@ -1,12 +1,17 @@
 import contextlib
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Dialect, Table
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.schema import CreateTable
 
+from tests.servers import TORRUST_MYSQL, Server, Store
+from torrust_py.core.database import Completed, Database, PeerKey
+from torrust_py.core.errors import DatabaseError
+from torrust_py.core.types import InfoHash
 from torrust_py.databases import open_database
 from torrust_py.databases.tables import KEYS, SECRETS, TORRENTS, WHITELIST, upsert
 
@@ -63,7 +68,7 @@ async def test_statements_of_torrust_work_on_a_new_file(database_path: Path) -> 
 def test_ids_count_up_by_themselves_and_are_not_used_again(table: Table) -> None:
     assert "id INTEGER PRIMARY KEY AUTOINCREMENT," in created(table, "sqlite")
     assert "id INTEGER AUTO_INCREMENT," in created(table, "mysql")
-    assert "id SERIAL," in created(table, "postgresql")
+    assert "id BIGSERIAL," in created(table, "postgresql")
 
 
 @pytest.mark.clause("5.6.9")
@@ -105,3 +110,92 @@ def test_a_stored_value_rises_to_the_new_one_on_every_server(dialect: str, expec
 def test_a_row_that_is_there_is_left_alone_on_every_server(dialect: str, expected: str) -> None:
     statement = upsert(WHITELIST, unique="info_hash", dialect=dialect)
     assert expected in str(statement.compile(dialect=DIALECTS[dialect]))
+
+
+# --- tables that Torrust made on MySQL
+
+
+@pytest.fixture
+def torrusts(mysql_server: Server) -> Store:
+    store = mysql_server.empty_store()
+    store.execute(TORRUST_MYSQL)
+    return store
+
+
+def schema(store: Store) -> list[Any]:
+    statement = (
+        "SELECT table_name, column_name, column_type, is_nullable, column_default, column_key, extra "
+        "FROM information_schema.columns WHERE table_schema = 'torrust_tracker' AND table_name <> 'secrets' "
+        "ORDER BY table_name, ordinal_position"
+    )
+    return store.execute(statement)
+
+
+@pytest.mark.clause("5.6.9")
+async def test_new_tables_of_mysql_are_torrusts_but_for_the_ends_of_keys(
+    mysql_server: Server, torrusts: Store
+) -> None:
+    expected = schema(torrusts)
+    store = mysql_server.empty_store()
+    async with open_database(store.driver, store.path):
+        pass
+    ours = schema(store)
+    differing = [(theirs[2], our[2]) for theirs, our in zip(expected, ours, strict=True) if theirs != our]
+    assert differing == [("int(10)", "bigint(20)")]
+
+
+@pytest.mark.clause("5.6.6")
+async def test_torrusts_tables_of_mysql_are_left_as_they_are(
+    torrusts: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = schema(torrusts)
+    async with open_database(torrusts.driver, torrusts.path):
+        pass
+    assert schema(torrusts) == before
+    [line] = [record.getMessage() for record in caplog.records if record.name.startswith("torrust")]
+    assert line == (
+        "The database's column keys.valid_until holds no time after January 2038, as Torrust made it; "
+        "to change that: ALTER TABLE `keys` MODIFY valid_until BIGINT"
+    )
+
+
+@pytest.mark.clause("5.6.10")
+async def test_torrusts_tables_of_mysql_take_permanent_keys_and_give_them_back(torrusts: Store) -> None:
+    torrusts.execute('INSERT INTO "keys" ("key", valid_until) VALUES (:key, 1795494830)', key="b" * 32)
+    async with open_database(torrusts.driver, torrusts.path) as database:
+        await database.add_key(PeerKey("a" * 32, None))
+        assert await all_keys(database) == [("b" * 32, 1795494830), ("a" * 32, None)]
+        for key in ("a" * 32, "b" * 32):
+            await database.remove_key(key)
+        assert await all_keys(database) == []
+
+
+async def test_torrusts_tables_of_mysql_refuse_an_end_after_2038_and_do_not_cut_it(torrusts: Store) -> None:
+    async with open_database(torrusts.driver, torrusts.path) as database:
+        with pytest.raises(DatabaseError, match=r"^The MySQL query was malformed: Out of range value"):
+            await database.add_key(PeerKey("a" * 32, 2**32))
+        assert await all_keys(database) == []
+
+
+async def test_where_mysql_takes_two_keys_for_one_only_the_key_itself_is_removed(torrusts: Store) -> None:
+    async with open_database(torrusts.driver, torrusts.path) as database:
+        await database.add_key(PeerKey("a" * 32, None))
+        with pytest.raises(DatabaseError, match="UNIQUE constraint failed"):
+            await database.add_key(PeerKey("A" * 32, None))
+        with pytest.raises(DatabaseError, match=r"error-code: 0$"):
+            await database.remove_key("A" * 32)
+        await database.restore_key("A" * 32, None)
+        assert await all_keys(database) == [("a" * 32, None)]
+
+
+@pytest.mark.clause("5.6.8")
+async def test_counters_of_torrust_on_mysql_go_on_however_they_are_spelled(torrusts: Store) -> None:
+    statement = "INSERT INTO torrents (info_hash, completed) VALUES (:info_hash, 3)"
+    torrusts.execute(statement, info_hash="AB" * 20)
+    async with open_database(torrusts.driver, torrusts.path) as database:
+        await database.save_completed([Completed(InfoHash(b"\xab" * 20), 4)])
+    assert torrusts.execute("SELECT id, completed FROM torrents") == [(1, 4)]
+
+
+async def all_keys(database: Database) -> list[PeerKey]:
+    return [key async for keys in database.load_keys() for key in keys]

@@ -1,5 +1,8 @@
 """What the core needs kept across restarts. Rows come in batches, so that a large table does not stop the
 loop.
+
+Every method raises DatabaseError; one that changes something raises ChangeInDoubt, a kind of it, if the
+change may have been made all the same.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -26,13 +29,16 @@ class Completed(NamedTuple):
 
 class KeyTable(Protocol):
     def load_keys(self) -> AsyncIterator[Sequence[PeerKey]]:
-        """All keys, in batches. Raises DatabaseError, as every method here."""
+        """All keys, in batches."""
 
     async def add_key(self, key: PeerKey) -> None:
         """Keep a new key. A key that is there already is an error."""
 
     async def remove_key(self, key: str) -> None:
         """Forget a key. A key that is not there is an error."""
+
+    async def restore_key(self, key: str, kept: PeerKey | None) -> None:
+        """Undo a change that is in doubt: afterwards `kept` is there, or, if it is None, no row of `key`."""
 
 
 class WhitelistTable(Protocol):
@@ -44,6 +50,9 @@ class WhitelistTable(Protocol):
 
     async def remove_from_whitelist(self, info_hash: InfoHash) -> None:
         """Forget an allowed info hash; one that is not there is no error."""
+
+    async def restore_in_whitelist(self, info_hash: InfoHash, *, listed: bool) -> None:
+        """Undo a change that is in doubt."""
 
 
 class CompletedTable(Protocol):

@@ -42,3 +42,7 @@ class BadKey(ValueError):
 
 class DatabaseError(Exception):
     """The database did not do what it was asked; the text names it and what failed, never a password."""
+
+
+class ChangeInDoubt(DatabaseError):
+    """The database was told to make a change, and did not say whether it has."""

@@ -4,6 +4,7 @@ restarts.
 
 import secrets
 import string
+from functools import partial
 
 from torrust_py.core.changes import Changes
 from torrust_py.core.database import KeyTable, PeerKey
@@ -41,6 +42,11 @@ class Keys:
     def __len__(self) -> int:
         return len(self._valid_until)
 
+    @property
+    def changes(self) -> Changes:
+        """For who undoes those that are in doubt."""
+        return self._changes
+
     def check(self, key: str, unix_now: float) -> None:
         """Raises KeyUnknown or KeyExpired unless `key` admits at `unix_now` (Unix seconds)."""
         if key not in self._valid_until:
@@ -51,11 +57,11 @@ class Keys:
 
     async def add(self, key: PeerKey) -> None:
         """Remember a new key, also across restarts. Raises DatabaseError, also if the key exists."""
-        await self._changes.run(self._add(key))
+        await self._changes.run(self._add(key), undo=partial(self._restore, key.key))
 
     async def remove(self, key: str) -> None:
         """Forget a key. Raises DatabaseError, also if the database does not have it."""
-        await self._changes.run(self._remove(key))
+        await self._changes.run(self._remove(key), undo=partial(self._restore, key))
 
     async def load(self) -> None:
         """Replace what memory holds by what the database holds; all of it or, on DatabaseError, nothing."""
@@ -68,6 +74,10 @@ class Keys:
     async def _remove(self, key: str) -> None:
         await self._table.remove_key(key)
         self._valid_until.pop(key, None)
+
+    async def _restore(self, key: str) -> None:
+        known = key in self._valid_until
+        await self._table.restore_key(key, PeerKey(key, self._valid_until[key]) if known else None)
 
     async def _load(self) -> None:
         loaded: dict[str, int | None] = {}

@@ -1,5 +1,6 @@
 """The info hashes that a listed tracker allows: a set in memory for requests, a table across restarts."""
 
+from functools import partial
 from typing import Protocol, Self
 
 from torrust_py.core.changes import Changes
@@ -58,13 +59,18 @@ class ListedTorrents:
         self._whitelist = whitelist
         self._changes = Changes()
 
+    @property
+    def changes(self) -> Changes:
+        """For who undoes those that are in doubt."""
+        return self._changes
+
     async def add(self, info_hash: InfoHash) -> None:
         """Allow `info_hash`, also across restarts. Raises DatabaseError."""
-        await self._changes.run(self._add(info_hash))
+        await self._changes.run(self._add(info_hash), undo=partial(self._restore, info_hash))
 
     async def remove(self, info_hash: InfoHash) -> None:
         """No longer allow `info_hash`. Raises DatabaseError."""
-        await self._changes.run(self._remove(info_hash))
+        await self._changes.run(self._remove(info_hash), undo=partial(self._restore, info_hash))
 
     async def load(self) -> None:
         """Replace what memory holds by what the database holds; all of it or, on DatabaseError, nothing."""
@@ -77,6 +83,9 @@ class ListedTorrents:
     async def _remove(self, info_hash: InfoHash) -> None:
         await self._table.remove_from_whitelist(info_hash)
         self._whitelist.discard(info_hash)
+
+    async def _restore(self, info_hash: InfoHash) -> None:
+        await self._table.restore_in_whitelist(info_hash, listed=info_hash in self._whitelist)
 
     async def _load(self) -> None:
         loaded = self._whitelist.empty()

@@ -1,25 +1,30 @@
 """The database of the core in SQL: the same statements for every server.
 
-Each call is one transaction on a connection of its own, and has been committed when it returns.
+Each call is one transaction on a connection of its own, and has been committed when it returns. A server that
+does not answer in time is left: its connection is cut, so what had not been committed never is.
+
+Whether a commit has been made is not known if its confirmation does not come: the call then raises
+ChangeInDoubt, and `core.changes` sees to it that the change is undone. Counters are absolute values, which
+are saved again.
 """
 
 import asyncio
 import logging
 import secrets
-import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
 from sqlalchemy import Row, Table, delete, insert, select
-from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError, StatementError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as NoFreeConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from torrust_py.core.database import Completed, PeerKey
-from torrust_py.core.errors import DatabaseError
+from torrust_py.core.errors import ChangeInDoubt, DatabaseError
 from torrust_py.core.keys import check_key
 from torrust_py.core.types import INFO_HASH_SIZE, InfoHash
+from torrust_py.databases.failures import is_duplicate, is_state, plain_reason
 from torrust_py.databases.tables import KEYS, SECRETS, TORRENTS, WHITELIST, upsert
 
 _log = logging.getLogger("torrust_tracker::core::databases")
@@ -32,31 +37,23 @@ _BATCH = 500
 _MAX_COMPLETED = 2**32 - 1
 """What Torrust can hold."""
 
-_SQLITE_STATES = frozenset(
-    (
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_LOCKED,
-        sqlite3.SQLITE_NOMEM,
-        sqlite3.SQLITE_READONLY,
-        sqlite3.SQLITE_INTERRUPT,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_CORRUPT,
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_PROTOCOL,
-        sqlite3.SQLITE_NOTADB,
-    )
-)
-"""Primary result codes that say something of the file, and nothing of the statement."""
+_SAVE_LIMIT = 10.0
+"""Seconds that a batch of completed counters may take on a server. Nobody waits for it."""
 
 
 class SqlDatabase:
-    """`server` is what error texts call it (`Sqlite3`). They are Torrust's, since API bodies contain them."""
+    """`server` is what error texts call it (`Sqlite3`). They are Torrust's, since API bodies contain them.
 
-    def __init__(self, engine: AsyncEngine, *, server: str) -> None:
+    `limit` is the seconds that a call may take; None where the driver sees to that itself.
+    """
+
+    def __init__(self, engine: AsyncEngine, *, server: str, limit: float | None = None) -> None:
         self._engine = engine
         self._server = server
+        self._limit = limit
+        self._save_limit = None if limit is None else _SAVE_LIMIT
         dialect = engine.dialect.name
+        self._add_missing_key = upsert(KEYS, unique="key", dialect=dialect)
         self._add_to_whitelist = upsert(WHITELIST, unique="info_hash", dialect=dialect)
         self._add_secret = upsert(SECRETS, unique="name", dialect=dialect)
         self._save_completed = upsert(TORRENTS, unique="info_hash", highest="completed", dialect=dialect)
@@ -76,17 +73,33 @@ class SqlDatabase:
     async def add_key(self, key: PeerKey) -> None:
         statement = insert(KEYS).execution_options(preserve_rowcount=True)
         async with self._transaction() as connection:
-            result = await connection.execute(statement, key._asdict())
+            try:
+                result = await connection.execute(statement, key._asdict())
+            except IntegrityError as error:
+                if not is_duplicate(error):
+                    raise
+                # In SQLite's words, which are Torrust's; MySQL's show the key.
+                raise DatabaseError(
+                    f"The {self._server} query was malformed: UNIQUE constraint failed: keys.key"
+                ) from error
             if result.rowcount != 1:
                 raise DatabaseError(f"Unable to insert record into {self._server} database")
 
     async def remove_key(self, key: str) -> None:
         async with self._transaction() as connection:
-            result = await connection.execute(delete(KEYS).where(KEYS.c.key == key))
-            if result.rowcount != 1:
+            removed = await _delete_key(connection, key)
+            if removed != 1:
                 raise DatabaseError(
-                    f"Failed to remove record from {self._server} database, error-code: {result.rowcount}"
+                    f"Failed to remove record from {self._server} database, error-code: {removed}"
                 )
+
+    async def restore_key(self, key: str, kept: PeerKey | None) -> None:
+        async with self._transaction() as connection:
+            valid_until = 0 if kept is None else kept.valid_until
+            # Also if the row shall go: this waits for a transaction that has yet to end; a deletion may not.
+            await connection.execute(self._add_missing_key, {"key": key, "valid_until": valid_until})
+            if kept is None:
+                await _delete_key(connection, key)
 
     def load_whitelist(self) -> AsyncIterator[Sequence[InfoHash]]:
         return self._load(WHITELIST, _info_hash)
@@ -96,24 +109,44 @@ class SqlDatabase:
             await connection.execute(self._add_to_whitelist, {"info_hash": info_hash.hex()})
 
     async def remove_from_whitelist(self, info_hash: InfoHash) -> None:
-        # Rows that somebody wrote in upper case are read, so they must go too.
-        spellings = (info_hash.hex(), info_hash.hex().upper())
         async with self._transaction() as connection:
-            await connection.execute(delete(WHITELIST).where(WHITELIST.c.info_hash.in_(spellings)))
+            await _delete_from_whitelist(connection, info_hash)
+
+    async def restore_in_whitelist(self, info_hash: InfoHash, *, listed: bool) -> None:
+        async with self._transaction() as connection:
+            await connection.execute(
+                self._add_to_whitelist, {"info_hash": info_hash.hex()}
+            )  # see restore_key
+            if not listed:
+                await _delete_from_whitelist(connection, info_hash)
 
     def load_completed(self) -> AsyncIterator[Sequence[Completed]]:
         return self._load(TORRENTS, _completed)
 
     async def save_completed(self, rows: Sequence[Completed]) -> None:
-        async with self._transaction() as connection:
+        limit = asyncio.timeout(self._save_limit)
+        async with self._transaction(limit) as connection:
             for start in range(0, len(rows), _BATCH):
-                await connection.execute(
-                    self._save_completed,
-                    [
-                        {"info_hash": info_hash.hex(), "completed": completed}
-                        for info_hash, completed in rows[start : start + _BATCH]
-                    ],
-                )
+                await self._save_batch(connection, rows[start : start + _BATCH])
+                if self._save_limit is not None:
+                    limit.reschedule(asyncio.get_running_loop().time() + self._save_limit)
+
+    async def _save_batch(self, connection: AsyncConnection, rows: Sequence[Completed]) -> None:
+        values = [{"info_hash": info_hash.hex(), "completed": completed} for info_hash, completed in rows]
+        ids = select(TORRENTS.c.info_hash, TORRENTS.c.id).where(
+            TORRENTS.c.info_hash.in_([value["info_hash"] for value in values])
+        )
+        known: dict[object, int] = {
+            info_hash.lower(): row_id for info_hash, row_id in await connection.execute(ids)
+        }
+        # With their ids: servers spend a new one on every attempt to insert, and have 2^31.
+        raised = [
+            {**value, "id": known[value["info_hash"]]} for value in values if value["info_hash"] in known
+        ]
+        new = [value for value in values if value["info_hash"] not in known]
+        for batch in (raised, new):
+            if batch:
+                await connection.execute(self._save_completed, batch)
 
     async def load_secret(self, name: str, *, size: int) -> bytes:
         async with self._transaction() as connection:
@@ -155,16 +188,30 @@ class SqlDatabase:
             return (await connection.execute(statement)).all()
 
     @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[AsyncConnection]:
-        """Committed when left, rolled back on an error. Raises DatabaseError for what the server reports."""
+    async def _transaction(self, limit: asyncio.Timeout | None = None) -> AsyncIterator[AsyncConnection]:
+        """Committed when left, rolled back on an error, cut off when `limit` has passed.
+
+        Raises DatabaseError for what the server reports, ChangeInDoubt if that comes of the commit.
+        """
+        committing = committed = False
         with self._counted(), self._reported():
-            async with self._engine.begin() as connection:
-                yield connection
+            try:
+                async with limit or asyncio.timeout(self._limit), self._engine.connect() as connection:
+                    yield connection
+                    committing = True
+                    await connection.commit()
+                    committed = True
+            except (SQLAlchemyError, OSError) as error:
+                if committed:  # the connection cannot be used again, but that is all
+                    return
+                if committing:
+                    raise ChangeInDoubt(_not_connected(self._server, plain_reason(error))) from error
+                raise
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
         if self._closed:
-            raise _not_connected(self._server, "it has been closed")
+            raise DatabaseError(_not_connected(self._server, "it has been closed"))
         self._running += 1
         try:
             yield
@@ -178,37 +225,34 @@ class SqlDatabase:
         try:
             yield
         except NoFreeConnection as error:
-            raise _not_connected(self._server, "all connections are busy") from error
-        except (SQLAlchemyError, OverflowError) as error:  # the latter: an integer of more than 64 bits
+            raise DatabaseError(_not_connected(self._server, "all connections are busy")) from error
+        except (
+            SQLAlchemyError,
+            OSError,
+            OverflowError,
+        ) as error:  # the last: an integer of more than 64 bits
             reason = plain_reason(error)
-            if _is_state(error):
-                raise _not_connected(self._server, reason) from error
+            if is_state(error):
+                raise DatabaseError(_not_connected(self._server, reason)) from error
             raise DatabaseError(f"The {self._server} query was malformed: {reason}") from error
 
 
-def plain_reason(error: Exception) -> str:
-    """The driver's own words, in one line, without the statement and its values."""
-    cause = error.orig if isinstance(error, StatementError) and error.orig is not None else error
-    return " ".join(str(cause.args[0] if cause.args else cause).split())
+def _not_connected(server: str, reason: str) -> str:
+    return f"Failed to connect to {server} database: {reason}"
 
 
-def sqlite_code(error: Exception) -> int | None:
-    """The primary result code of an error of SQLite; None if another part of the stack raised it."""
-    cause = error.orig if isinstance(error, StatementError) else error
-    code: int | None = getattr(cause, "sqlite_errorcode", None)
-    return None if code is None else code & 0xFF
+async def _delete_key(connection: AsyncConnection, key: str) -> int:
+    """How many rows went."""
+    # Compared here too: in tables that Torrust made, MySQL takes a key for one that differs by case.
+    rows = await connection.execute(select(KEYS.c.id, KEYS.c.key).where(KEYS.c.key == key))
+    ids = [row_id for row_id, stored in rows if stored == key]
+    return (await connection.execute(delete(KEYS).where(KEYS.c.id.in_(ids)))).rowcount if ids else 0
 
 
-def _is_state(error: Exception) -> bool:
-    """Whether the server cannot do it now (away, locked, full), rather than this statement be wrong."""
-    code = sqlite_code(error)
-    if code is not None:
-        return code in _SQLITE_STATES
-    return isinstance(error, OperationalError | InterfaceError)
-
-
-def _not_connected(server: str, reason: str) -> DatabaseError:
-    return DatabaseError(f"Failed to connect to {server} database: {reason}")
+async def _delete_from_whitelist(connection: AsyncConnection, info_hash: InfoHash) -> None:
+    # Rows that somebody wrote in upper case are read, so they must go too.
+    spellings = (info_hash.hex(), info_hash.hex().upper())
+    await connection.execute(delete(WHITELIST).where(WHITELIST.c.info_hash.in_(spellings)))
 
 
 def _peer_key(key: object, valid_until: object) -> PeerKey:

@@ -9,15 +9,15 @@ import sqlite3
 from collections.abc import AsyncIterator
 from urllib.parse import unquote, urlsplit
 
-from sqlalchemy import URL, delete, event, false
+from sqlalchemy import URL, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
 
 from torrust_py.core.errors import DatabaseError
-from torrust_py.databases.sql import plain_reason, sqlite_code
-from torrust_py.databases.tables import SECRETS, create_tables
+from torrust_py.databases.failures import plain_reason, sqlite_code
+from torrust_py.databases.tables import prepare_tables
 
 _LOCK_TIMEOUT = 3.0
 """Seconds that a change waits for another process to release the file. The API promises four in all."""
@@ -111,9 +111,7 @@ async def _prepare_file(engine: AsyncEngine, path: str) -> None:
             await _use_write_ahead_log(connection)
             # Of several trackers that start at once, one makes the tables and the others wait.
             await connection.exec_driver_sql("BEGIN IMMEDIATE")
-            await create_tables(connection)
-            # Deletes nothing, but shows now whether the file can be written, and not at the first change.
-            await connection.execute(delete(SECRETS).where(false()))
+            await prepare_tables(connection)
             await connection.commit()
     except (SQLAlchemyError, sqlite3.Error, ValueError) as error:
         text = f"cannot open the database {path}: {_fault(path, error)}"

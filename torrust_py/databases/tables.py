@@ -3,16 +3,46 @@
 Columns have the types of Torrust's schema for each server; the size of a text only counts outside SQLite.
 """
 
-from sqlalchemy import BigInteger, Column, Insert, Integer, MetaData, String, Table, Text, func, text
+import logging
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Insert,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    delete,
+    false,
+    func,
+    inspect,
+    select,
+    text,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.schema import CreateTable
 
+_log = logging.getLogger("torrust_tracker::core::databases")
+
 _METADATA = MetaData()
+
+_LOCK = 0x746F72727573745F
+"""Our number among the advisory locks of a PostgreSQL database: `torrust_`."""
+
+_MYSQL: dict[str, Any] = {  # Any: as the parameters of Table
+    "mysql_engine": "InnoDB",  # whatever the server's default: it has transactions
+    "mysql_charset": "utf8mb4",
+    "mysql_collate": "utf8mb4_bin",  # keys differ by case
+}
 
 
 def _id() -> Column[int]:
     # Nullable, or SQLite's column gets a NOT NULL that Torrust's does not have; the primary key implies it.
-    return Column("id", Integer, primary_key=True, nullable=True)
+    return Column("id", Integer().with_variant(BigInteger(), "postgresql"), primary_key=True, nullable=True)
 
 
 def _text(name: str, size: int) -> Column[str]:
@@ -26,6 +56,7 @@ WHITELIST = Table(
     _id(),
     _text("info_hash", 40),  # hexadecimal
     sqlite_autoincrement=True,
+    **_MYSQL,
 )
 
 TORRENTS = Table(
@@ -33,8 +64,14 @@ TORRENTS = Table(
     _METADATA,
     _id(),
     _text("info_hash", 40),
-    Column("completed", Integer, server_default=text("0"), nullable=False),
+    Column(
+        "completed",
+        Integer().with_variant(BigInteger(), "postgresql"),
+        server_default=text("0"),
+        nullable=False,
+    ),
     sqlite_autoincrement=True,
+    **_MYSQL,
 )
 
 KEYS = Table(
@@ -45,6 +82,7 @@ KEYS = Table(
     # Unix seconds, NULL for ever. 64 bits: 32 of them end in January 2038.
     Column("valid_until", BigInteger().with_variant(Integer(), "sqlite")),
     sqlite_autoincrement=True,
+    **_MYSQL,
 )
 
 SECRETS = Table(
@@ -53,13 +91,36 @@ SECRETS = Table(
     Column("name", String(64).with_variant(Text(), "sqlite"), primary_key=True),
     # Hexadecimal: binary columns have another type on each server, and cannot be read in a shell.
     Column("value", String(255).with_variant(Text(), "sqlite"), nullable=False),
+    **_MYSQL,
 )
 
 
-async def create_tables(connection: AsyncConnection) -> None:
-    """Make the tables that are missing, and leave the others as they are."""
+async def prepare_tables(connection: AsyncConnection) -> None:
+    """Make the tables that are missing, leave the others as they are, and see whether they can be written."""
+    if connection.dialect.name == "postgresql":  # where two who make a table at once get in each other's way
+        await connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
     for table in _METADATA.sorted_tables:
-        await connection.execute(CreateTable(table, if_not_exists=True))
+        if not await connection.run_sync(
+            _has_table, table.name
+        ):  # who has them need not be allowed to make them
+            await connection.execute(CreateTable(table, if_not_exists=True))
+    if connection.dialect.name == "mysql" and not await connection.run_sync(_has_wide_ends):
+        _log.warning(
+            "The database's column keys.valid_until holds no time after January 2038, as Torrust made it; "
+            "to change that: ALTER TABLE `keys` MODIFY valid_until BIGINT"
+        )
+    # Deletes nothing, but shows now whether the database can be written, and not at the first change.
+    await connection.execute(delete(SECRETS).where(false()))
+
+
+def _has_table(connection: Connection, name: str) -> bool:
+    return inspect(connection).has_table(name)
+
+
+def _has_wide_ends(connection: Connection) -> bool:
+    """Whether the ends of keys have 64 bits; Torrust makes them with 32."""
+    columns = {column["name"]: column["type"] for column in inspect(connection).get_columns(KEYS.name)}
+    return isinstance(columns.get("valid_until"), BigInteger)
 
 
 def upsert(table: Table, *, unique: str, highest: str | None = None, dialect: str) -> Insert:
