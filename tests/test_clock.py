@@ -13,6 +13,10 @@ def test_with_its_offset_it_tells_unix_time() -> None:
     assert abs(clock.now_ms() + clock.unix_offset_ms - time.time_ns() // 1_000_000) < 1000
 
 
+def test_its_origin_is_a_whole_second() -> None:
+    assert Clock(max_peer_timeout=900).unix_offset_ms % 1000 == 0
+
+
 def test_it_never_goes_back() -> None:
     clock = Clock(max_peer_timeout=0)
     times = [clock.now_ms() for _ in range(1000)]

@@ -24,6 +24,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "web": (set(), {"aiohttp", "multidict"}),
     "health": ({"core", "web"}, {"aiohttp", "yarl"}),
     "jobs": ({"core"}, set()),
+    "snapshots": ({"core"}, set()),
     "clock": (set(), set()),
     "certificates": ({"listeners"}, set()),
     "listeners": (set(), set()),
@@ -32,7 +33,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "app": (
         {
             "api", "clock", "config", "core", "data_planes", "databases", "health", "http", "jobs",
-            "listeners", "logs", "memory", "services", "signals", "systemd", "udp", "web",
+            "listeners", "logs", "memory", "services", "signals", "snapshots", "systemd", "udp", "web",
         },
         {"aiohttp"},
     ),
@@ -42,7 +43,10 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     ),
     "signals": (set(), set()),
     "systemd": ({"listeners"}, set()),
-    "console": ({"app", "config", "core", "listeners", "logs", "udp", "http"}, {"click", "rich", "uvloop"}),
+    "console": (
+        {"app", "config", "core", "http", "listeners", "logs", "snapshots", "udp"},
+        {"click", "rich", "uvloop"},
+    ),
     "__main__": ({"console"}, set()),
     "__init__": (set(), set()),
 }  # fmt: skip

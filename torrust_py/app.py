@@ -42,6 +42,7 @@ from torrust_py.services import (
     start_udp_trackers,
 )
 from torrust_py.signals import ReloadSignal, StopSignals
+from torrust_py.snapshots import SnapshotKeeper
 from torrust_py.systemd import ServiceManager, take_held_sockets
 from torrust_py.udp import SECRET_SIZE
 
@@ -84,7 +85,8 @@ async def _run(config: Config, data_plane: str | None, signals: StopSignals, rel
             _app_log.warning("No services enabled in configuration")
         plane = form(_limits(config, form.cost), _retention(config))
         core = await _load_core(config, database, plane)
-        stack.push_async_callback(_write_for_the_last_time, core)
+        snapshot = await _load_snapshot(config, plane, clock)
+        stack.push_async_callback(_write_for_the_last_time, core, snapshot)
         services = await stack.enter_async_context(Services(held))
         udp_trackers = await _start_udp_trackers(config, core, services, clock, database)
         connections = Connections(max_connections())
@@ -99,12 +101,14 @@ async def _run(config: Config, data_plane: str | None, signals: StopSignals, rel
             apis=apis,
         )
         held.check_all_taken()
+        if snapshot is not None:
+            snapshot.is_outdated = True
         manager.tell("READY=1")
         signals.ready()
         gc.freeze()  # what was made so far stays: the collector need not look at it again
         gc.enable()
         work: list[jobs.Job] = [
-            *_jobs(config, core, clock, udp_trackers, connections),
+            *_jobs(config, core, clock, snapshot, udp_trackers, connections),
             partial(jobs.refresh_certificates, services.certificates.refresh, reload.wait),
         ]
         if (interval := manager.watchdog_interval) is not None:
@@ -173,6 +177,35 @@ async def _load_completed(completed: CompletedCounters) -> None:
         )
 
 
+async def _load_snapshot(config: Config, plane: DataPlane, clock: Clock) -> SnapshotKeeper | None:
+    """Raises StartError if there cannot be a snapshot at its path."""
+    if config.core.snapshot is None:
+        return None
+    path = config.core.snapshot.path
+    _check_place(path)
+    keeper = SnapshotKeeper(
+        path,
+        plane.swarms,
+        unix_offset_ms=clock.unix_offset_ms,
+        now_ms=clock.now_ms,
+        unix_now_ms=lambda: time.time_ns() // 1_000_000,
+    )
+    await keeper.load()
+    return keeper
+
+
+def _check_place(path: str) -> None:
+    """Raises StartError if there can be no snapshot at this path, ever."""
+    directory = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(directory):
+        reason = f"there is no directory {directory}; make it, or change core.snapshot.path"
+    elif os.path.exists(path) and not os.path.isfile(path):  # a device would be renamed, a pipe waited for
+        reason = "that is no file; name one in core.snapshot.path"
+    else:
+        return
+    raise StartError(f"cannot keep the snapshot {path}: {reason}")
+
+
 def _rules(config: Config) -> Rules:
     core = config.core
     external = core.net.external_ip
@@ -209,12 +242,25 @@ def _limits(config: Config, cost: Cost) -> Limits:
     return limits
 
 
-async def _write_for_the_last_time(core: _Core) -> None:
+async def _write_for_the_last_time(core: _Core, snapshot: SnapshotKeeper | None) -> None:
+    """All at once, so that their times do not add up."""
     await asyncio.gather(
         _save_for_the_last_time(core.completed),
         _undo_for_the_last_time("keys", core.keys.changes),
         _undo_for_the_last_time("whitelist", core.listed.changes),
+        *([] if snapshot is None else [_save_snapshot(snapshot)]),
     )
+
+
+async def _save_snapshot(snapshot: SnapshotKeeper) -> None:
+    try:
+        async with asyncio.timeout(_LAST_WRITE):
+            if snapshot.is_outdated:
+                await snapshot.save()
+    except TimeoutError:
+        _app_log.error("The last snapshot is not written, an older one stays: it took over %s s", _LAST_WRITE)
+    finally:
+        snapshot.close()
 
 
 async def _undo_for_the_last_time(collection: str, changes: Changes) -> None:
@@ -320,6 +366,7 @@ def _jobs(
     config: Config,
     core: _Core,
     clock: Clock,
+    snapshot: SnapshotKeeper | None,
     udp_trackers: Sequence[UdpService],
     connections: Connections,
 ) -> Iterator[jobs.Job]:
@@ -330,6 +377,8 @@ def _jobs(
         yield partial(jobs.save_completed, core.completed)
     for collection in (core.keys, core.listed):
         yield partial(jobs.undo_doubtful_changes, collection.changes)
+    if snapshot is not None and config.core.snapshot is not None:
+        yield partial(jobs.save_snapshots, snapshot.save, interval=config.core.snapshot.interval)
     if isinstance(swarms := core.plane.swarms, PortableSwarms):
         yield partial(jobs.spare_collections, lambda: swarms.made)
     look = partial(jobs.noteworthy, core.plane.statistics, core.plane.swarms, udp_trackers, connections)

@@ -146,6 +146,13 @@ async def undo_doubtful_changes(changes: Changes) -> None:
             await asyncio.sleep(UNDO_INTERVAL)
 
 
+async def save_snapshots(save: Callable[[], Awaitable[None]], *, interval: int) -> None:
+    """Write the swarms to their file every `interval` seconds."""
+    while True:
+        await asyncio.sleep(interval)
+        await save()
+
+
 class Noteworthy(NamedTuple):
     """Counters that move only when something is not as it should be."""
 

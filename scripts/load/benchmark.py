@@ -13,6 +13,7 @@ import click
 from growth_runs import measure_growth
 from http_runs import PLOT, PLOTTED_FROM, measure_http
 from measuring import LoadGenerator
+from restart_runs import measure_restart
 from rich.console import Console
 from rows import Report, machine, python, terminal
 from servers import Place, ServerFailed, Unavailable
@@ -44,7 +45,7 @@ rounds or more it draws {PLOT}.
 Without an option it does --udp. How long each takes, with 5 rounds:
   --udp      5 minutes    --http     8 minutes    --memory   5 minutes
   --listed   2 minutes    --api      1 minute     --growth   15 minutes
-  --start    20 seconds
+  --start    20 seconds   --restart  8 minutes
 
 \b
   scripts/benchmark
@@ -65,6 +66,7 @@ of memory, and for --http wrk and libssl-dev; run by root it installs these.
 @click.option("--listed", is_flag=True, help=f"1 M listed hashes against open mode, {LISTED_PAIRS} pairs.")
 @click.option("--api", is_flag=True, help="How long /api/v1/stats takes at 100,000 UDP requests/s.")
 @click.option("--start", is_flag=True, help="Seconds to the first answer, and memory of an idle tracker.")
+@click.option("--restart", is_flag=True, help="1 M peers kept across a restart: written, read, time away.")
 @click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="5 at least count.")
 @click.option(
     "--aquatic",
@@ -80,6 +82,7 @@ def main(
     listed: bool,
     api: bool,
     start: bool,
+    restart: bool,
     rounds: int,
     aquatic: Path | None,
 ) -> None:
@@ -90,7 +93,7 @@ def main(
     report, load = Report(console), LoadGenerator(generator_core)
     console.print(f"{machine()}; {python()}; server on core {server_core}, load on core {generator_core}")
     with _place(server_core) as place, Steps(console) as steps:
-        if udp or not (http or memory or growth or listed or api or start):
+        if udp or not (http or memory or growth or listed or api or start or restart):
             measure_udp(place, load, report, steps, rounds=rounds, aquatic_udp=aquatic)
         if http:
             measure_http(place, load, report, steps, rounds=rounds)
@@ -104,6 +107,8 @@ def main(
             measure_api(place, load, report, steps, rounds=rounds)
         if start:
             measure_start(place, report, steps, rounds=rounds)
+        if restart:
+            measure_restart(place, load, report, steps, rounds=rounds)
     report.show()
     _show_losses(console, load)
     report.write_markdown()

@@ -61,7 +61,7 @@ def _measure_sizes(place: Place, load: LoadGenerator, report: Report, steps: Ste
 # --- callbacks
 
 
-class _Phase(NamedTuple):
+class Phase(NamedTuple):
     """What the tracker did between two moments of the monotonic clock."""
 
     name: str
@@ -83,7 +83,7 @@ def _measure_callbacks(
                 file = place.directory / f"callbacks {number} {what}.json"
                 with _watched_tracker(place, file, max_peer_timeout=timeout) as server:
                     phases = drive(load, server)
-                for name, ms in _longest_ms(file, phases):
+                for name, ms in longest_callbacks_ms(file, phases):
                     longest.setdefault(name, []).append(ms)
     for name, values in longest.items():
         what = f"Longest callback on the loop, its CPU time, native: {name}"
@@ -96,12 +96,17 @@ def _watched_tracker(place: Place, file: Path, *, max_peer_timeout: int) -> Abst
         "watched",
         max_peer_timeout=max_peer_timeout,
         cleanup_interval=_CLEANUP_INTERVAL,
-        program=(Path(__file__).with_name("loop_watch.py"), file),
+        program=watcher(file),
     )
 
 
-def _drive_calls(load: LoadGenerator, server: Server) -> list[_Phase]:
-    phases: list[_Phase] = []
+def watcher(file: Path) -> tuple[Path, Path]:
+    """The program that runs the tracker and notes its long callbacks in `file`."""
+    return Path(__file__).with_name("loop_watch.py"), file
+
+
+def _drive_calls(load: LoadGenerator, server: Server) -> list[Phase]:
+    phases: list[Phase] = []
     with _phase(phases, "table growth to 400 k torrents"):
         fill_tracker(load, server, _MANY_TORRENTS)
     with _phase(phases, "load, 1 M peers"):
@@ -119,8 +124,8 @@ def _drive_calls(load: LoadGenerator, server: Server) -> list[_Phase]:
     return phases
 
 
-def _drive_expiry(load: LoadGenerator, server: Server) -> list[_Phase]:
-    phases: list[_Phase] = []
+def _drive_expiry(load: LoadGenerator, server: Server) -> list[Phase]:
+    phases: list[Phase] = []
     fill_tracker(load, server, _MANY_TORRENTS)  # all are still there afterwards, or this says so
     with _phase(phases, "expiry of 1 M peers"):
         patience = time.monotonic() + _PATIENCE
@@ -132,13 +137,13 @@ def _drive_expiry(load: LoadGenerator, server: Server) -> list[_Phase]:
 
 
 @contextmanager
-def _phase(phases: list[_Phase], name: str) -> Iterator[None]:
+def _phase(phases: list[Phase], name: str) -> Iterator[None]:
     start = time.monotonic()
     yield
-    phases.append(_Phase(name, start, time.monotonic()))
+    phases.append(Phase(name, start, time.monotonic()))
 
 
-def _longest_ms(file: Path, phases: list[_Phase]) -> Iterator[tuple[str, float]]:
+def longest_callbacks_ms(file: Path, phases: list[Phase]) -> Iterator[tuple[str, float]]:
     """The longest callback of each phase; 0 where none was long enough to be noted."""
     noted: list[tuple[float, float, str]] = json.loads(file.read_text())
     for name, start, end in phases:

@@ -148,13 +148,17 @@ def tracker(
     listed_in: Path | None = None,
     max_peer_timeout: int = 86_400,
     cleanup_interval: int = 600,
+    snapshot: Path | None = None,
+    snapshot_interval: int = 300,
     program: Sequence[str | Path] = ("-m", "torrust_py"),
 ) -> contextlib.AbstractContextManager[Server]:
-    """`form` is native or portable; `listed_in`, a database, makes it a listed tracker; times in seconds.
+    """`form` is native or portable; `listed_in`, a database, makes it a listed tracker; in the file
+    `snapshot` its swarms outlive it; times in seconds.
 
     Peers outlast the benchmark unless `max_peer_timeout` is shorter.
     """
     port, api_port = free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_STREAM)
+    kept = {} if snapshot is None else {"snapshot": {"path": str(snapshot), "interval": snapshot_interval}}
     document = _document(
         {
             "listed": listed_in is not None,
@@ -162,6 +166,7 @@ def tracker(
             "inactive_peer_cleanup_interval": cleanup_interval,
             "database": {"driver": "sqlite3", "path": str(listed_in or place.directory / f"{name}.db")},
             "tracker_policy": {"max_peer_timeout": max_peer_timeout},
+            **kept,
         },
         api_port=api_port,
     )

@@ -5,7 +5,7 @@ from ipaddress import IPv4Address
 import pytest
 
 from torrust_py.config import BindAddress, Config
-from torrust_py.config.schema import Net, UdpListener
+from torrust_py.config.schema import Net, Snapshot, UdpListener
 
 Load = Callable[..., Config]
 Complaint = Callable[..., str]
@@ -77,6 +77,7 @@ FULL_JSON = """{
     },
     "private": false,
     "private_mode": null,
+    "snapshot": null,
     "tracker_policy": {
       "max_peer_timeout": 900,
       "persistent_torrent_completed_stat": false,
@@ -163,6 +164,7 @@ def test_the_core_has_torrusts_defaults(load: Load) -> None:
         "net": {"external_ip": None, "on_reverse_proxy": False},
         "private": False,
         "private_mode": None,
+        "snapshot": None,
         "tracker_policy": {
             "max_peer_timeout": 900,
             "persistent_torrent_completed_stat": False,
@@ -217,6 +219,28 @@ def test_a_path_that_cannot_be_one_is_refused(complaint: Complaint) -> None:
     )
 
 
+def test_a_snapshot_is_kept_if_there_is_its_table(load: Load) -> None:
+    assert load().core.snapshot is None
+    assert load("[core.snapshot]\n").core.snapshot == Snapshot(
+        path="./storage/tracker/lib/database/swarms.snapshot", interval=300
+    )
+
+
+def test_the_environment_turns_the_snapshot_on_and_off(load: Load) -> None:
+    snapshot = load(CORE__SNAPSHOT__PATH="1.snapshot").core.snapshot
+    assert snapshot is not None
+    assert snapshot.path == "1.snapshot"
+    assert load("[core.snapshot]\n", CORE__SNAPSHOT="").core.snapshot is None
+
+
+@pytest.mark.parametrize("database", ["swarms.db", "file:swarms.db"])
+def test_the_snapshot_is_not_the_database(complaint: Complaint, database: str) -> None:
+    assert complaint(f"[core.database]\npath = '{database}'\n[core.snapshot]\npath = './swarms.db'\n") == (
+        "core.snapshot.path: must not be the file of the database, core.database.path "
+        "(in environment variable TORRUST_TRACKER_CONFIG_TOML)"
+    )
+
+
 @pytest.mark.clause("2.2.4", "2.4.4")
 @pytest.mark.parametrize(
     ("text", "driver"),
@@ -251,6 +275,10 @@ def test_an_external_ip_is_an_address(load: Load) -> None:
         ("core.limits", "max_torrents", "-1", "0 or more"),
         ("core.limits", "max_peers", "18446744073709551616", "18446744073709551615 or less"),
         ("core.limits", "max_peers_per_torrent", '""', "a whole number"),
+        ("core.snapshot", "interval", "0", "1 or more"),
+        ("core.snapshot", "interval", "4294967296", "4294967295 or less"),
+        ("core.snapshot", "path", '""', "the path of a file"),
+        ("core.snapshot", "path", '"snapshots/"', "the path of a file"),
         ("core.tracker_policy", "max_peer_timeout", "4294967296", "4294967295 or less"),
         ("core.tracker_policy", "remove_peerless_torrents", "1", "true or false"),
         ("core.net", "on_reverse_proxy", '"true"', "true or false"),

@@ -99,6 +99,18 @@ def test_a_shipped_file_names_its_database(name: str, driver: str, path: str) ->
     assert (database.driver, database.path.get_secret_value()) == (driver, path)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_shipped_file_keeps_a_snapshot_beside_the_database(name: str) -> None:
+    core = shipped(name).core
+    assert core.snapshot is not None
+    assert core.snapshot.interval == 300
+    if core.database.driver == "sqlite3":
+        database = core.database.path.get_secret_value()
+        assert core.snapshot.path == database.replace("sqlite3.db", "swarms.snapshot")
+    else:
+        assert core.snapshot.path == "/var/lib/torrust/tracker/database/swarms.snapshot"
+
+
 @pytest.mark.clause("2.7.4")
 def test_only_end_to_end_tests_reach_the_health_check_from_outside() -> None:
     reachable = [name for name in NAMES if shipped(name).health_check_api.bind_address.host == "0.0.0.0"]

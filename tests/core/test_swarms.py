@@ -1,3 +1,4 @@
+import itertools
 import random
 import subprocess
 import sys
@@ -7,14 +8,23 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests import forms
 from torrust_py.core import swarms as swarms_module
 from torrust_py.core.database import Completed
-from torrust_py.core.swarms import Limits, PortableSwarms, Pressure, Retention, Swarms, Totals
+from torrust_py.core.records import BadRecords, parse_records
+from torrust_py.core.swarms import (
+    Imported,
+    Limits,
+    PortableSwarms,
+    Pressure,
+    Retention,
+    Swarms,
+    Totals,
+)
 from torrust_py.core.types import (
     LEFT_UNKNOWN,
     NO_SWARM,
@@ -755,6 +765,302 @@ def test_peers_that_leave_between_the_steps_do_not_hide_others(
     assert {make_peer(number).endpoint for number in range(300, 600)} <= listed
 
 
+# --- export and import
+
+
+def exported(swarms: Swarms) -> bytes:
+    return b"".join(step.records for step in swarms.export_swarms())
+
+
+def contents(swarms: Swarms) -> dict[InfoHash, tuple[SwarmCounts, list[SwarmPeer]]]:
+    info_hashes = [info_hash for step in swarms.torrents() for info_hash in step]
+    return {
+        info_hash: (
+            swarms.scrape(info_hash),
+            sorted(peer for step in swarms.peers(info_hash) for peer in step),
+        )
+        for info_hash in info_hashes
+    }
+
+
+def crowd(make_swarms: MakeSwarms, make_peer: MakePeer, announce: Announce, **options: object) -> Swarms:
+    """A store of torrents of every kind and size."""
+    swarms = make_swarms(**options)
+    for number, size in enumerate([1, 2, 3, 24, 40, 1024, 1025, 3000]):
+        for peer in range(size):
+            one = make_peer(peer, left=peer % 3 - 1, ipv6=peer % 7 == 6, event=(NONE, STARTED)[peer % 2])
+            announce(swarms, one, info_hash=InfoHash(number.to_bytes(20)), now_ms=50_000 + 7 * peer)
+    for number in range(8, 600):
+        announce(swarms, make_peer(number), info_hash=InfoHash(number.to_bytes(20)), now_ms=50_000)
+    announce(swarms, make_peer(8, event=COMPLETED), info_hash=InfoHash((8).to_bytes(20)), now_ms=50_000)
+    announce(swarms, make_peer(9, event=STOPPED), info_hash=InfoHash((9).to_bytes(20)), now_ms=50_000)
+    swarms.restore([Completed(OTHER, 2**32 - 1)])
+    return swarms
+
+
+def test_another_store_takes_in_all_that_one_exports(
+    form: str, make_swarms: MakeSwarms, make_peer: MakePeer, announce: Announce
+) -> None:
+    swarms = crowd(make_swarms, make_peer, announce)
+    for reader in (form, *(other for other in forms.FORMS if other != form)):
+        taken = forms.make_swarms(reader)()
+        imported = taken.import_swarms(exported(swarms), shift=0, now_ms=60_000 + 7 * 3000)
+        totals = swarms.totals()
+        assert imported == Imported(peers=totals.seeders + totals.leechers)
+        assert contents(taken) == contents(swarms)
+        assert taken.totals() == totals
+
+
+def test_an_export_counts_what_it_writes(
+    make_swarms: MakeSwarms, make_peer: MakePeer, announce: Announce
+) -> None:
+    swarms = crowd(make_swarms, make_peer, announce)
+    steps = [*swarms.export_swarms()]
+    totals = swarms.totals()
+    assert sum(step.torrents for step in steps) == totals.torrents
+    assert sum(step.peers for step in steps) == totals.seeders + totals.leechers
+    for step in steps:
+        records = [*parse_records(step.records)]
+        assert step.torrents == sum(record.is_first_part for record in records)
+        assert step.peers == sum(record.ipv4.total + record.ipv6.total for record in records)
+
+
+def test_an_export_goes_in_steps(make_swarms: MakeSwarms, make_peer: MakePeer, announce: Announce) -> None:
+    steps = [step for step in crowd(make_swarms, make_peer, announce).export_swarms() if step.records]
+    assert len(steps) > 5
+    assert max(len(step.records) for step in steps) <= 2**17
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_an_export_misses_nobody_who_stays(
+    make_swarms: MakeSwarms, make_peer: MakePeer, announce: Announce, seed: int
+) -> None:
+    """Whatever comes, goes and changes its role between the steps."""
+    chance = random.Random(seed)
+    swarms = crowd(make_swarms, make_peer, announce)
+    staying = {
+        (info_hash, one.peer.endpoint) for info_hash, (_, peers) in contents(swarms).items() for one in peers
+    }
+    counters = {info_hash: counts.completed for info_hash, (counts, _) in contents(swarms).items()}
+    others = chance.sample(sorted(staying), len(staying) // 3)
+    staying -= set(others)
+    new = itertools.count(100_000)
+    records = []
+    for number, step in enumerate(swarms.export_swarms()):
+        records.append(step.records)
+        if number % 5:
+            continue
+        for _ in range(60):
+            info_hash, endpoint = others.pop() if others else (OTHER, Endpoint(b"\1" * 6))
+            leaving = make_peer(1, event=STOPPED)._replace(endpoint=endpoint)
+            announce(swarms, leaving, info_hash=info_hash, now_ms=60_000)
+            announce(swarms, make_peer(next(new)), info_hash=info_hash, now_ms=60_000)
+            torrent, size = chance.choice([(5, 1024), (6, 1025), (7, 3000)])
+            changing = chance.randrange(size)
+            endpoint = make_peer(changing, ipv6=changing % 7 == 6).endpoint
+            changed = InfoHash(torrent.to_bytes(20))
+            if (changed, endpoint) in staying:
+                peer = make_peer(changing, left=chance.choice([0, 1]))._replace(endpoint=endpoint)
+                announce(swarms, peer, info_hash=changed, now_ms=60_000)
+        for _ in range(20):
+            announce(swarms, make_peer(1), info_hash=InfoHash(next(new).to_bytes(20)), now_ms=60_000)
+        swarms.expire(60_000, work=50)
+    taken = make_swarms()
+    taken.import_swarms(b"".join(records), shift=0, now_ms=90_000)
+    there = {
+        (info_hash, one.peer.endpoint) for info_hash, (_, peers) in contents(taken).items() for one in peers
+    }
+    assert staying <= there
+    for info_hash in {info_hash for info_hash, _ in staying}:
+        assert taken.scrape(info_hash).completed == counters[info_hash]
+
+
+@pytest.mark.parametrize(
+    ("shift", "now_ms", "updated_ms"),
+    [
+        (0, 8_000, 7_999),
+        (100, 107_999, 107_999),
+        (100, 107_998, 107_998),  # it was seen after now, so now
+        (100, 50_000, 50_000),
+        (-7, 900_000, 999),
+        (2**39, 907_998, 907_998),
+    ],
+)
+def test_a_peer_keeps_its_time_but_is_never_of_the_future(
+    make_swarms: MakeSwarms, make_peer: MakePeer, announce: Announce, shift: int, now_ms: int, updated_ms: int
+) -> None:
+    swarms, taken = make_swarms(), make_swarms(retention=Retention(900))
+    announce(swarms, make_peer(1), now_ms=7_999)
+    assert taken.import_swarms(exported(swarms), shift=shift, now_ms=now_ms) == Imported(peers=1)
+    [[peer]] = taken.peers(INFO_HASH)
+    assert peer.updated_ms == updated_ms
+
+
+@pytest.mark.parametrize(("now_ms", "is_there"), [(107_999, True), (108_000, False), (10**10, False)])
+def test_a_peer_whose_time_is_over_is_not_taken_in(
+    make_swarms: MakeSwarms, make_peer: MakePeer, announce: Announce, now_ms: int, is_there: bool
+) -> None:
+    swarms, taken = make_swarms(), make_swarms(retention=Retention(100))
+    announce(swarms, make_peer(1), now_ms=7_000)
+    imported = taken.import_swarms(exported(swarms), shift=0, now_ms=now_ms)
+    assert imported == Imported(peers=is_there, expired_peers=not is_there)
+    assert (INFO_HASH in taken) is is_there
+
+
+def test_a_time_before_the_origin_is_over(
+    make_swarms: MakeSwarms, make_peer: MakePeer, announce: Announce
+) -> None:
+    swarms, taken = make_swarms(), make_swarms(retention=Retention(2**32 - 1))
+    announce(swarms, make_peer(1), now_ms=7_999)
+    assert taken.import_swarms(exported(swarms), shift=-8, now_ms=9_000) == Imported(expired_peers=1)
+
+
+@pytest.mark.parametrize(
+    ("retention", "completed", "is_kept"),
+    [
+        (Retention(100), 1, False),
+        (Retention(100, remove_peerless=False), 0, True),
+        (Retention(100, keep_completed=True), 0, False),
+        (Retention(100, keep_completed=True), 1, True),
+    ],
+)
+def test_a_torrent_whose_peers_are_gone_stays_if_something_keeps_it(
+    make_swarms: MakeSwarms, make_peer: MakePeer, announce: Announce,
+    retention: Retention, completed: int, is_kept: bool,
+) -> None:  # fmt: skip
+    swarms, taken = make_swarms(), make_swarms(retention=retention)
+    announce(swarms, make_peer(1), now_ms=7_000)
+    swarms.restore([Completed(INFO_HASH, completed)])
+    taken.import_swarms(exported(swarms), shift=0, now_ms=900_000)
+    assert (INFO_HASH in taken) is is_kept
+
+
+def test_a_torrent_without_peers_is_there_until_the_next_pass(
+    make_swarms: MakeSwarms, make_peer: MakePeer, announce: Announce
+) -> None:
+    swarms, taken = make_swarms(), make_swarms()
+    announce(swarms, make_peer(1))
+    announce(swarms, make_peer(1, event=STOPPED))
+    taken.import_swarms(exported(swarms), shift=0, now_ms=0)
+    assert INFO_HASH in taken
+    expire_all(taken, 0)
+    assert INFO_HASH not in taken
+
+
+@pytest.mark.parametrize(("stored", "written", "counted"), [(7, 3, 7), (3, 7, 7), (0, 7, 7)])
+def test_of_two_completed_counters_the_higher_counts(
+    make_swarms: MakeSwarms, stored: int, written: int, counted: int
+) -> None:
+    retention = Retention(keep_completed=True)
+    swarms, taken = make_swarms(retention=retention), make_swarms(retention=retention)
+    swarms.restore([Completed(INFO_HASH, written)])
+    taken.restore([Completed(INFO_HASH, stored)])
+    taken.import_swarms(exported(swarms), shift=0, now_ms=0)
+    assert taken.scrape(INFO_HASH).completed == taken.totals().completed == counted
+    # What the database does not have is to be saved.
+    assert taken.take_completed() == ([Completed(INFO_HASH, written)] if written > stored else [])
+
+
+@pytest.mark.parametrize(
+    ("there", "comes", "stays"), [(5_000, 6_000, 6_000), (6_000, 5_000, 6_000), (1, 2, 2)]
+)
+@pytest.mark.parametrize("left", [0, 1])
+def test_the_newer_of_two_announces_of_a_peer_stays(
+    make_swarms: MakeSwarms, make_peer: MakePeer, announce: Announce,
+    there: int, comes: int, stays: int, left: int,
+) -> None:  # fmt: skip
+    swarms, taken = make_swarms(), make_swarms()
+    announce(taken, make_peer(1, left=left), now_ms=there)
+    announce(taken, make_peer(2), now_ms=there)
+    announce(swarms, make_peer(1, left=1 - left), now_ms=comes)
+    taken.import_swarms(exported(swarms), shift=0, now_ms=10_000)
+    [one] = [peer for step in taken.peers(INFO_HASH) for peer in step if peer.peer.uploaded == 1]
+    assert (one.updated_ms, one.peer.left) == (stays, 1 - left if stays == comes else left)
+    assert counted(taken) == taken.totals()
+
+
+@pytest.mark.parametrize(
+    ("limits", "imported", "totals"),
+    [
+        (Limits(max_torrents=3), Imported(peers=6, torrents_left_out=3), (3, 6)),
+        (Limits(max_peers=5), Imported(peers=5, peers_left_out=1, torrents_left_out=3), (3, 5)),
+        (Limits(max_peers=4), Imported(peers=4, torrents_left_out=4), (2, 4)),
+        (Limits(max_peers_per_torrent=1), Imported(peers=6, peers_left_out=6), (6, 6)),
+    ],
+)
+def test_no_more_is_taken_in_than_the_limits_allow(
+    make_swarms: MakeSwarms, make_peer: MakePeer, announce: Announce,
+    limits: Limits, imported: Imported, totals: tuple[int, int],
+) -> None:  # fmt: skip
+    swarms, taken = make_swarms(), make_swarms(limits=limits)
+    for number in range(6):
+        for ipv6 in (False, True):
+            announce(swarms, make_peer(number, ipv6=ipv6), info_hash=InfoHash(number.to_bytes(20)))
+    assert taken.import_swarms(exported(swarms), shift=0, now_ms=0) == imported
+    assert (taken.totals().torrents, taken.totals().leechers) == totals
+
+
+def test_torrents_without_peers_leave_half_of_the_room_to_others(make_swarms: MakeSwarms) -> None:
+    swarms, taken = make_swarms(), make_swarms(limits=Limits(max_torrents=10))
+    swarms.restore([Completed(InfoHash(number.to_bytes(20)), 1) for number in range(10)])
+    assert taken.import_swarms(exported(swarms), shift=0, now_ms=0) == Imported(torrents_left_out=5)
+
+
+def test_a_torrent_that_one_announce_has_touched_is_still_evicted(
+    make_swarms: MakeSwarms, make_peer: MakePeer, announce: Announce
+) -> None:
+    swarms, taken = make_swarms(), make_swarms(limits=Limits(max_torrents=2))
+    announce(swarms, make_peer(1))
+    announce(swarms, make_peer(1))
+    announce(swarms, make_peer(1), info_hash=OTHER)
+    taken.import_swarms(exported(swarms), shift=0, now_ms=0)
+    for number in range(50):
+        announce(taken, make_peer(1), info_hash=InfoHash(number.to_bytes(20)))
+    assert (INFO_HASH in taken, OTHER in taken) == (True, False)
+
+
+@pytest.mark.parametrize("cut", [1, 57, 100, 1000])
+def test_of_bad_records_nothing_is_taken_in(
+    make_swarms: MakeSwarms, make_peer: MakePeer, announce: Announce, cut: int
+) -> None:
+    records = exported(crowd(make_swarms, make_peer, announce))
+    taken = make_swarms()
+    with pytest.raises(BadRecords):
+        taken.import_swarms(records[:-cut], shift=0, now_ms=60_000)
+    assert taken.totals() == Totals(0, 0, 0, 0)
+
+
+@given(data=st.data())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_damaged_records_are_refused_or_taken_in_alike(form: str, data: st.DataObject) -> None:
+    swarms = forms.make_swarms(form)()
+    for number in range(6):
+        endpoint = Endpoint(bytes([number + 1]) * (6 if number % 2 else 18))
+        peer = Peer(endpoint, PeerId(bytes(20)), 1, 2, number % 3, STARTED)
+        swarms.announce(
+            InfoHash(bytes([number % 2]) * 20),
+            endpoint,
+            peer,
+            num_want=0,
+            families=Families.BOTH,
+            now_ms=5_000,
+        )
+    records = bytearray(exported(swarms))
+    for _ in range(data.draw(st.integers(1, 3))):
+        records[data.draw(st.integers(0, len(records) - 1))] = data.draw(st.integers(0, 255))
+    end = data.draw(st.sampled_from([len(records), len(records) - 1]))
+    outcomes = []
+    for reader in dict.fromkeys(["portable", form]):
+        taken = forms.make_swarms(reader)()
+        try:
+            became: object = taken.import_swarms(bytes(records[:end]), shift=3, now_ms=9_000)
+        except BadRecords as error:
+            became = str(error)
+        outcomes.append((became, contents(taken), taken.totals()))
+        expire_all(taken, 10_000_000)
+    assert outcomes[0] == outcomes[-1]
+
+
 # --- memory runs out
 
 
@@ -1076,6 +1382,24 @@ class SwarmsMachine(RuleBasedStateMachine):
         expected = [Completed(info_hash, self.torrents[info_hash].completed) for info_hash in self.changed]
         assert sorted(self.swarms.take_completed()) == sorted(expected)
         self.changed.clear()
+
+    @rule(shift=st.sampled_from([-86_300, -1, 0, 7]), seconds=st.sampled_from([0, 1, 99, 101]))
+    def hand_over(self, *, shift: int, seconds: int) -> None:
+        """Another store, without limits, takes in what this one exports."""
+        now_ms = max(0, self.now_ms + (shift + seconds) * 1000)
+        taken = forms.make_swarms(self.form)(retention=self.retention)
+        for step in self.swarms.export_swarms():
+            taken.import_swarms(step.records, shift=shift, now_ms=now_ms)
+        expected = {}
+        for info_hash, torrent in self.torrents.items():
+            moved = [SwarmPeer(one.peer, min(now_ms, one.updated_ms + shift * 1000))
+                     for one in torrent.peers.values()]  # fmt: skip
+            alive = [one for one in moved if one.updated_ms // 1000 >= max(0, now_ms // 1000 - TIMEOUT)]
+            left = Torrent({one.peer.endpoint: one for one in alive}, torrent.completed)
+            if not (moved and self.is_forgotten(left)):
+                counts = SwarmCounts(left.seeders, left.completed, left.leechers)
+                expected[info_hash] = counts, sorted(alive)
+        assert contents(taken) == expected
 
     @invariant()
     def everything_is_as_it_should_be(self) -> None:

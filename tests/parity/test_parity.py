@@ -13,7 +13,7 @@ CLAUSES = [
     for section in chapter.sections
     for clause in section.clauses
 ]
-DIFFERENCES = TESTS.parent / "docs" / "differences.md"
+PROVED = [TESTS.parent / "docs" / name for name in ("differences.md", "reliability.md")]
 
 
 def test_every_clause_has_a_test_or_a_reason() -> None:
@@ -68,17 +68,19 @@ def test_a_marker_is_found_wherever_it_may_stand(tmp_path: Path) -> None:
     }
 
 
-def difference_rows() -> list[str]:
-    return [line for line in DIFFERENCES.read_text().splitlines() if re.match(r"\| (?!Torrust|--)", line)]
+def proved_rows() -> list[str]:
+    """Of the tables whose last column has tests."""
+    lines = [line for page in PROVED for line in page.read_text().splitlines()]
+    return [line for line in lines if re.match(r"\| (?!Torrust|Fault|--)", line)]
 
 
-def test_every_difference_names_its_tests() -> None:
-    bare = [row for row in difference_rows() if "../tests/" not in row.rsplit(" | ", 1)[-1]]
+def test_every_difference_and_every_fault_names_its_tests() -> None:
+    bare = [row for row in proved_rows() if "../tests/" not in row.rsplit(" | ", 1)[-1]]
     assert bare == []
 
 
-@pytest.mark.parametrize("row", difference_rows())
-def test_the_tests_of_a_difference_exist(row: str) -> None:
+@pytest.mark.parametrize("row", proved_rows())
+def test_the_tests_of_a_difference_and_of_a_fault_exist(row: str) -> None:
     for words, path in re.findall(r"\[([^]]+)\]\(\.\./(tests/[^)]+)\)", row):
         name = "test_" + words.replace(" ", "_")
         assert re.search(rf"def {name}\(", (TESTS.parent / path).read_text()), f"{path}: no {name}"

@@ -1,6 +1,7 @@
 """From the environment and a file to a checked configuration: document, overrides, defaults, checks."""
 
 import json
+import os.path
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -90,6 +91,7 @@ def load_config(environ: Mapping[str, str], directory: Path) -> LoadedConfig:
     config = _validated(document.table, sources)
     _check_private_mode(config, sources)
     _check_database(config, sources)
+    _check_snapshot(config, sources)
     return LoadedConfig(config, document.announcement)
 
 
@@ -185,4 +187,16 @@ def _check_database(config: Config, sources: _Sources) -> None:
         raise ConfigError(
             "core.database.path: must be the path of a file when core.database.driver is sqlite3; for the "
             f"URL of a server also set core.database.driver ({sources.of(('core', 'database', 'path'))})"
+        )
+
+
+def _check_snapshot(config: Config, sources: _Sources) -> None:
+    database, snapshot = config.core.database, config.core.snapshot
+    if snapshot is None or database.driver != "sqlite3":
+        return
+    of_database = database.path.get_secret_value().removeprefix("file:")
+    if os.path.realpath(snapshot.path) == os.path.realpath(of_database):
+        raise ConfigError(
+            "core.snapshot.path: must not be the file of the database, core.database.path "
+            f"({sources.of(('core', 'snapshot', 'path'))})"
         )

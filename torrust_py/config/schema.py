@@ -53,6 +53,12 @@ def _given_path(path: str) -> str:
     return path
 
 
+def _given_snapshot_path(path: str) -> str:
+    if not path or path.endswith("/") or "\0" in path:
+        raise ValueError("must be the path of a file")
+    return path
+
+
 U32 = Annotated[int, Field(ge=0, le=2**32 - 1)]
 U64 = Annotated[int, Field(ge=0, le=2**64 - 1)]
 Socket = Annotated[
@@ -122,6 +128,16 @@ class PrivateMode(_Table):
     """False accepts expired keys too."""
 
 
+class Snapshot(_Table):
+    """Peers and completed counters outlive a restart in a file."""
+
+    path: Annotated[str, AfterValidator(_given_snapshot_path)] = (
+        "./storage/tracker/lib/database/swarms.snapshot"
+    )
+    interval: int = Field(default=300, ge=1, le=2**32 - 1)
+    """Seconds between two times that it is written; it is also written at the stop."""
+
+
 class TrackerPolicy(_Table):
     """What the tracker forgets, and keeps."""
 
@@ -145,6 +161,8 @@ class Core(_Table):
     """HTTP clients need a key, and no UDP tracker is started."""
     private_mode: PrivateMode | None = None
     """Only in private mode."""
+    snapshot: Snapshot | None = None
+    """Without the table there is none."""
     tracker_policy: TrackerPolicy = TrackerPolicy()
     tracker_usage_statistics: bool = True
     """Requests are counted."""

@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from torrust_py.config import ConfigError, default_config, load_config
+from torrust_py.console.snapshot import snapshot
 from torrust_py.logs import start_logging
 
 _HELP = """
@@ -35,7 +36,11 @@ A first configuration:
   mkdir -p storage/tracker/lib/database
   torrust-tracker
 
-SIGINT or SIGTERM stops it cleanly; a second one at once.
+SIGINT or SIGTERM stops it cleanly; a second one at once. What the swarms were then is kept where
+core.snapshot.path says, and read at the next start:
+
+\b
+  torrust-tracker snapshot info FILE     what is in such a file
 """
 
 
@@ -45,7 +50,7 @@ def _print_default_config(context: click.Context, _: click.Parameter, asked: boo
         context.exit()
 
 
-@click.command(help=_HELP, context_settings={"max_content_width": 100})
+@click.group(help=_HELP, invoke_without_command=True, context_settings={"max_content_width": 100})
 @click.option(
     "--print-default-config",
     is_flag=True,
@@ -55,8 +60,13 @@ def _print_default_config(context: click.Context, _: click.Parameter, asked: boo
     help="Print a configuration to start from, each option commented, and exit.",
 )
 @click.version_option(version("torrust_py"), prog_name="torrust-tracker")
-def main() -> None:
-    sys.exit(_start())
+@click.pass_context
+def main(context: click.Context) -> None:
+    if context.invoked_subcommand is None:
+        sys.exit(_start())
+
+
+main.add_command(snapshot)
 
 
 def _start() -> int:

@@ -11,13 +11,24 @@ A peer that leaves is overwritten by the last of its range. Counts are kept, nev
 milliseconds from an origin that lies before the start.
 """
 
+import itertools
 import random
 from array import array
 from collections.abc import Callable, Iterable, Iterator
-from struct import Struct
 from typing import NamedTuple, Protocol
 
 from torrust_py.core.database import Completed
+from torrust_py.core.records import (
+    DETAILS,
+    MOST_PEERS,
+    NO_PEERS,
+    PEERS_A_PART,
+    PackedPeers,
+    SwarmRecord,
+    encode_record,
+    packed_words,
+    parse_records,
+)
 from torrust_py.core.types import (
     ENDPOINT_SIZE_IPV4,
     ENDPOINT_SIZE_IPV6,
@@ -78,10 +89,30 @@ class Pressure(NamedTuple):
     """An announce was answered, but its new torrent found no room."""
 
 
+class Exported(NamedTuple):
+    """A step of an export. A swarm that is written in parts counts with its first."""
+
+    records: bytes
+    """As `torrust_py.core.records` describes them; may be empty."""
+    torrents: int
+    peers: int
+
+
+class Imported(NamedTuple):
+    """What became of records."""
+
+    peers: int = 0
+    expired_peers: int = 0
+    torrents_left_out: int = 0
+    """For want of room, with all their peers."""
+    peers_left_out: int = 0
+    """For want of room, of torrents that are there."""
+
+
 class Swarms(Protocol):
     """The swarm store; one of the four things that have a portable and a native form.
 
-    Its iterators do a bounded piece of work per step (about a millisecond), so that the loop can turn in
+    Its iterators do a bounded piece of work per step (a millisecond at most), so that the loop can turn in
     between; what changes between two steps may or may not be seen, and may be seen twice.
     """
 
@@ -135,6 +166,19 @@ class Swarms(Protocol):
         they are not evicted, others would find no room.
         """
 
+    def export_swarms(self) -> Iterator[Exported]:
+        """Every swarm as records, in small steps. What is there at the first step and stays is not missed."""
+
+    def import_swarms(self, records: bytes, *, shift: int, now_ms: int) -> Imported:
+        """Take in swarms that this store or another has exported. Raises BadRecords; then none is taken.
+
+        `shift` makes seconds of this store's time of those in the records. A peer whose timeout has passed is
+        dropped, and with the last of them its torrent, if nothing keeps that. A peer that was seen after
+        `now_ms` was seen then. What is here already stays, unless the record is newer; of two completed
+        counters the higher counts. Torrents without peers take half of `max_torrents` at most, as with
+        `restore`.
+        """
+
 
 RUNS = 8
 """A choice takes its peers as this many runs of neighbours."""
@@ -142,10 +186,10 @@ RUNS = 8
 _INDEXED_FROM = 25  # from so many peers on, a dictionary finds an endpoint; below, a search of the bytes
 _PEERS_A_STEP = 256
 _TORRENTS_A_STEP = 4096
+_RECORDS_A_STEP = 16
 _EVICTION_SAMPLE = 16
-_DETAILS = Struct("<20sqqqH")
-_DETAILS_SIZE = _DETAILS.size
-_pack_details = _DETAILS.pack_into
+_DETAILS_SIZE = DETAILS.size
+_pack_details = DETAILS.pack_into
 _EVENTS = tuple(AnnounceEvent)
 _COMPLETED, _STOPPED = AnnounceEvent.COMPLETED, AnnounceEvent.STOPPED
 _IPV4, _IPV6, _BOTH = Families.IPV4, Families.IPV6, Families.BOTH
@@ -266,6 +310,42 @@ class PortableSwarms:
             swarm.completed = max(completed, swarm.completed)
         return restored
 
+    def export_swarms(self) -> Iterator[Exported]:
+        # Downwards, since what leaves is overwritten by the last, which was written before.
+        unvisited = len(self._table)
+        while unvisited > 0:
+            records: list[bytes] = []
+            peers = 0
+            while unvisited > 0 and len(records) < _RECORDS_A_STEP and peers < MOST_PEERS:
+                unvisited -= 1
+                swarm = self._table[unvisited]
+                if swarm.peers > MOST_PEERS:
+                    yield Exported(b"".join(records), len(records), peers)
+                    for part in swarm.parts():
+                        yield Exported(
+                            encode_record(part), part.is_first_part, part.ipv4.total + part.ipv6.total
+                        )
+                    break
+                records.append(encode_record(swarm.record()))
+                peers += swarm.peers
+            else:
+                yield Exported(b"".join(records), len(records), peers)
+            unvisited = min(unvisited, len(self._table))
+
+    def import_swarms(self, records: bytes, *, shift: int, now_ms: int) -> Imported:
+        oldest = max(0, now_ms // 1000 - self._retention.max_peer_timeout) * 1000
+        swarms = [(record, list(record.peers())) for record in parse_records(records)]
+        taken = [0] * len(Imported._fields)
+        for record, peers in swarms:
+            alive = [
+                SwarmPeer(peer, min(updated_ms + shift * 1000, now_ms))
+                for peer, updated_ms in peers
+                if updated_ms + shift * 1000 >= oldest
+            ]
+            become = self._import(record, alive, expired=len(peers) - len(alive))
+            taken = [sum(pair) for pair in zip(taken, become, strict=True)]
+        return Imported(*taken)
+
     # --- one announce
 
     def _stop(self, swarm: "_Swarm | None", endpoint: Endpoint) -> SwarmView:
@@ -353,6 +433,50 @@ class PortableSwarms:
         leecher = position < half.leechers
         half.remove(position)
         self._count(swarm, leechers=-leecher, seeders=leecher - 1)
+
+    # --- one record
+
+    def _import(self, record: SwarmRecord, alive: list[SwarmPeer], *, expired: int) -> Imported:
+        swarm = self._swarms.get(record.info_hash)
+        if swarm is None:
+            keeps_count = self._retention.keep_completed and record.completed > 0
+            if expired and not alive and self._retention.remove_peerless and not keeps_count:
+                return Imported(expired_peers=expired)
+            if self._has_no_room_for_record(alive):
+                return Imported(expired_peers=expired, torrents_left_out=record.is_first_part)
+            swarm = self._new(record.info_hash)
+        swarm.announces = max(swarm.announces, record.announces)
+        if record.completed > swarm.completed:
+            self._raise_completed(swarm, record.completed)
+        kept = sum(self._import_peer(swarm, *one) for one in alive)
+        return Imported(peers=kept, expired_peers=expired, peers_left_out=len(alive) - kept)
+
+    def _has_no_room_for_record(self, alive: list[SwarmPeer]) -> bool:
+        if not alive:
+            return self._has_no_room_for_restored()
+        return self._has_no_room_for_torrents() or self._has_no_room_for_peers()
+
+    def _raise_completed(self, swarm: "_Swarm", completed: int) -> None:
+        swarm.announces = 2  # as with a restored one
+        self._completed += completed - swarm.completed
+        swarm.completed = completed
+        if self._retention.keep_completed:
+            self._changed.add(swarm.info_hash)
+
+    def _import_peer(self, swarm: "_Swarm", peer: Peer, updated_ms: int) -> bool:
+        """False if there is no room for it."""
+        half = swarm.half(len(peer.endpoint))
+        before, leechers_before = len(half), half.leechers
+        position = half.find(peer.endpoint)
+        if position < 0:
+            if self._is_full(swarm):
+                return False
+            half.add(peer.endpoint, peer, updated_ms)
+        elif half.updated_ms(position) < updated_ms:
+            half.update(position, peer, updated_ms)
+        leechers = half.leechers - leechers_before
+        self._count(swarm, leechers=leechers, seeders=len(half) - before - leechers)
+        return True
 
     # --- torrents
 
@@ -473,6 +597,21 @@ class _Swarm:
             self.halves = (half, ipv6) if size == ENDPOINT_SIZE_IPV4 else (ipv4, half)
         return half
 
+    def record(self) -> SwarmRecord:
+        """The whole of it."""
+        ipv4, ipv6 = (NO_PEERS if half is None else half.packed() for half in self.halves)
+        return SwarmRecord(self.info_hash, self.completed, self.announces, True, ipv4, ipv6)
+
+    def parts(self) -> Iterator[SwarmRecord]:
+        """All peers that are there now and do not leave before their part comes, each once."""
+        ipv4, ipv6 = self.halves
+        pairs = itertools.chain(
+            ((part, NO_PEERS) for part in (ipv4.parts() if ipv4 is not None else ())),
+            ((NO_PEERS, part) for part in (ipv6.parts() if ipv6 is not None else ())),
+        )
+        for number, pair in enumerate(pairs):
+            yield SwarmRecord(self.info_hash, self.completed, self.announces, number == 0, *pair)
+
 
 class _Half:
     """The peers of one swarm and family. Positions: leechers 0 to `leechers` - 1, then the seeders."""
@@ -563,6 +702,26 @@ class _Half:
             if self._seen[position] < bound:
                 yield position
 
+    def updated_ms(self, position: int) -> int:
+        event_and_ms: int = DETAILS.unpack_from(self._details, position * _DETAILS_SIZE)[-1]
+        return (self._seen[position] >> 1) * 1000 + (event_and_ms & 1023)
+
+    def packed(self) -> PackedPeers:
+        return PackedPeers(packed_words(self._seen), bytes(self._endpoints), bytes(self._details))
+
+    def parts(self) -> Iterator[PackedPeers]:
+        """PEERS_A_PART at a time those who are there now, as they stand then; without who has left."""
+        size, endpoints = self._size, bytes(self._endpoints)
+        for first in range(0, len(endpoints), PEERS_A_PART * size):
+            part = endpoints[first : first + PEERS_A_PART * size]
+            there = [Endpoint(part[at : at + size]) for at in range(0, len(part), size)]
+            positions = [position for endpoint in there if (position := self.find(endpoint)) >= 0]
+            yield PackedPeers(
+                packed_words(array("I", [self._seen[position] for position in positions])),
+                b"".join([self._endpoint(position) for position in positions]),
+                b"".join([self._details[at * _DETAILS_SIZE : (at + 1) * _DETAILS_SIZE] for at in positions]),
+            )
+
     def steps(self) -> Iterator[list[SwarmPeer]]:
         """All peers as they stand now, in steps."""
         size, endpoints, details, seen = (
@@ -576,7 +735,7 @@ class _Half:
                 _unpacked(
                     Endpoint(endpoints[at * size : (at + 1) * size]),
                     seen[at],
-                    _DETAILS.unpack_from(details, at * _DETAILS_SIZE),
+                    DETAILS.unpack_from(details, at * _DETAILS_SIZE),
                 )
                 for at in range(first, min(first + _PEERS_A_STEP, len(seen)))
             ]

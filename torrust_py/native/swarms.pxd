@@ -100,6 +100,47 @@ cdef struct View:
     bint is_seeder
 
 
+cdef struct Round:
+    # A walk over the buckets from `first` to `end` - 1 of a table that may grow meanwhile.
+    uint64_t first
+    uint64_t end
+    uint64_t at
+
+
+cdef struct Cursor:
+    # Where an export goes on: at a bucket, or at a swarm of it; within that, if it is written in parts, at a
+    # bucket of the table of a half.
+    Round torrents
+    bint is_at_swarm
+    uint8_t info_hash[20]
+    bint has_begun
+    int family
+    Round peers
+
+
+cdef struct Record:
+    # A swarm or a part of one, as it lies in the bytes of an export.
+    const uint8_t *info_hash
+    uint32_t completed
+    uint8_t announces
+    bint is_first_part
+    uint32_t count[2]
+    const uint8_t *seen[2]
+    const uint8_t *endpoints[2]
+    const uint8_t *details[2]
+
+
+cdef struct Intake:
+    # What an import goes by, and what became of the records.
+    int64_t shift
+    int64_t second
+    uint16_t ms
+    uint64_t peers
+    uint64_t expired_peers
+    uint64_t torrents_left_out
+    uint64_t peers_left_out
+
+
 cdef uint64_t torrent_hash(const Store *store, const uint8_t *info_hash) noexcept nogil
 cdef Swarm *find_torrent(const Store *store, const uint8_t *info_hash, uint64_t hash) noexcept nogil
 cdef int apply_announce(Store *store, const Announce *request, View *view) noexcept nogil

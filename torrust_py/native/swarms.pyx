@@ -21,7 +21,8 @@ from torrust_py.native.prefetch cimport PREFETCH_READ, PREFETCH_WRITE
 from torrust_py.native.siphash cimport SipKey, table_hash
 
 from torrust_py.core.database import Completed
-from torrust_py.core.swarms import Limits, Pressure, Retention, Totals
+from torrust_py.core.records import MOST_PEERS, PEERS_A_PART, BadRecords
+from torrust_py.core.swarms import Exported, Imported, Limits, Pressure, Retention, Totals
 from torrust_py.core.types import NO_SWARM, AnnounceEvent, Families, Peer, SwarmCounts, SwarmPeer, SwarmView
 
 cdef enum:
@@ -38,6 +39,12 @@ cdef enum:
     PICKS_AT_ONCE = 64
     PEERS_A_STEP = 256
     TORRENTS_A_STEP = 4096
+    RECORD_HEAD = 36  # `torrust_py.core.records` has the layout
+    WHOLE = 1024  # peers; a swarm of more is exported in parts
+    PART = 32
+    RECORDS_A_STEP = 16
+    EXPORT_STEP = 131072  # bytes
+    BUCKETS_A_STEP = 4096
     BUCKETS_A_UNIT = 8  # of the expiry pass: so many buckets cost what a torrent costs
     NO_PEER = 0xFFFFFFFF
 
@@ -100,7 +107,14 @@ cdef inline bint is_info_hash(const uint8_t *one, const uint8_t *other) noexcept
 
 
 cdef Swarm *find_torrent(const Store *store, const uint8_t *info_hash, uint64_t hash) noexcept nogil:
-    cdef Swarm *swarm = store.heads[bucket_of(hash, store.buckets)]
+    return find_in_bucket(store, bucket_of(hash, store.buckets), info_hash)
+
+
+cdef inline Swarm *find_in_bucket(
+    const Store *store, uint64_t bucket, const uint8_t *info_hash
+) noexcept nogil:
+    """NULL if it is not there. Who stopped at a swarm that has left begins with the bucket anew."""
+    cdef Swarm *swarm = store.heads[bucket]
     while swarm != NULL and not is_info_hash(swarm.info_hash, info_hash):
         swarm = swarm.next
     return swarm
@@ -972,14 +986,6 @@ cdef bint is_forgotten(const Store *store, const Swarm *swarm) noexcept nogil:
     return seeders + leechers == 0
 
 
-cdef Swarm *where_the_sweep_stopped(Store *store, uint64_t bucket) noexcept nogil:
-    """NULL if the swarm has left the bucket meanwhile; then the bucket is looked at from its beginning."""
-    cdef Swarm *swarm = store.heads[bucket]
-    while swarm != NULL and not is_info_hash(swarm.info_hash, store.sweep_info_hash):
-        swarm = swarm.next
-    return swarm
-
-
 cdef int64_t sweep_swarm(Store *store, Swarm *swarm, int64_t work, uint64_t bound) noexcept nogil:
     """Go on within a swarm; what is left of `work`. `sweeps_within` says that the pass is to be resumed there."""
     cdef int family = 0
@@ -1017,7 +1023,7 @@ cdef bint sweep(Store *store, int64_t work, uint64_t bound) noexcept nogil:
             return False
         swarm = NULL
         if store.sweeps_within:
-            swarm = where_the_sweep_stopped(store, store.sweep_bucket)
+            swarm = find_in_bucket(store, store.sweep_bucket, store.sweep_info_hash)
             store.sweeps_within = swarm != NULL
         if swarm == NULL:
             swarm = store.heads[store.sweep_bucket]
@@ -1036,6 +1042,346 @@ cdef bint sweep(Store *store, int64_t work, uint64_t bound) noexcept nogil:
     return True
 
 
+# --- export
+
+cdef inline uint32_t peers_of(const Swarm *swarm) noexcept nogil:
+    cdef uint32_t seeders = 0
+    cdef uint32_t leechers = 0
+    counts(swarm, &seeders, &leechers)
+    return seeders + leechers
+
+
+cdef void write_head(
+    uint8_t *out, const Swarm *swarm, bint is_first_part, uint32_t ipv4, uint32_t ipv6
+) noexcept nogil:
+    memcpy(out, swarm.info_hash, INFO_HASH)
+    memcpy(out + 20, &swarm.completed, 4)
+    out[24] = swarm.announces
+    out[25] = not is_first_part
+    out[26] = out[27] = 0
+    memcpy(out + 28, &ipv4, 4)
+    memcpy(out + 32, &ipv6, 4)
+
+
+cdef size_t write_swarm(uint8_t *out, Swarm *swarm) noexcept nogil:
+    """A record of all of it; its size."""
+    cdef size_t at = RECORD_HEAD
+    cdef uint32_t count[2]
+    cdef int family
+    cdef Half half
+    for family in range(2):
+        open_half(swarm, family, &half)
+        count[family] = half.count
+        if half.count == 0:
+            continue
+        memcpy(out + at, half.seen, 4 * <size_t>half.count)
+        at += 4 * <size_t>half.count
+        memcpy(out + at, half.endpoints, half.size * half.count)
+        at += half.size * half.count
+        memcpy(out + at, half.details, DETAILS * <size_t>half.count)
+        at += DETAILS * <size_t>half.count
+    write_head(out, swarm, True, count[IPV4], count[IPV6])
+    return at
+
+
+cdef bint goes_on(Round *round, uint64_t buckets) noexcept nogil:
+    """Begin another round if this one has ended: with the buckets that the table has got meanwhile, if they may
+    hold what no round has seen.
+
+    What they hold comes from other buckets. If those were seen in earlier rounds, all that was there from the
+    beginning has been seen. So a table that goes on growing does not keep the walk from its end.
+    """
+    cdef uint64_t new
+    if round.at < round.end:
+        return True
+    for new in range(round.end, buckets):
+        if split_from(new) >= round.first:
+            round.first = round.end
+            round.end = buckets
+            return True
+    return False
+
+
+cdef uint32_t next_positions(const Half *half, Round *round, uint32_t *positions) noexcept nogil:
+    """Up to PART peers of the half from a bucket of its table on, which then is the one to go on at.
+
+    By bucket, since a peer may change its position meanwhile.
+    """
+    cdef uint32_t count = 0
+    cdef uint32_t before
+    cdef uint32_t position
+    if half.large == NULL:
+        for position in range(half.count):
+            positions[position] = position
+        return half.count
+    while round.at < round.end:
+        before = count
+        position = half.large.heads[round.at]
+        while position != NO_PEER and count < PART:
+            positions[count] = position
+            count += 1
+            position = half.large.next[position]
+        if position != NO_PEER and before > 0:
+            return before
+        round.at += 1
+    return count
+
+
+cdef size_t write_part(uint8_t *out, Swarm *swarm, Cursor *cursor, uint32_t *peers) noexcept nogil:
+    """A record of the next peers; its size. `cursor.family` is 2 when there are no more."""
+    cdef uint32_t positions[PART]
+    cdef size_t at = RECORD_HEAD
+    cdef uint32_t number
+    cdef uint32_t count
+    cdef int family = cursor.family
+    cdef Half half
+    open_half(swarm, family, &half)
+    if half.large != NULL and (cursor.peers.end == 0 or cursor.peers.end > half.large.buckets):
+        memset(&cursor.peers, 0, sizeof(Round))  # it begins, or has become small and large again
+        cursor.peers.end = half.large.buckets
+    count = next_positions(&half, &cursor.peers, positions)
+    for number in range(count):
+        memcpy(out + at, half.seen + positions[number], 4)
+        at += 4
+    for number in range(count):
+        memcpy(out + at, endpoint_at(&half, positions[number]), half.size)
+        at += half.size
+    for number in range(count):
+        memcpy(out + at, half.details + DETAILS * <size_t>positions[number], DETAILS)
+        at += DETAILS
+    write_head(out, swarm, not cursor.has_begun, count if family == IPV4 else 0, count if family == IPV6 else 0)
+    cursor.has_begun = True
+    if half.large == NULL or not goes_on(&cursor.peers, half.large.buckets):
+        cursor.family += 1
+        cursor.peers.end = 0
+    peers[0] += count
+    return at
+
+
+cdef inline void begin_swarm(Cursor *cursor) noexcept nogil:
+    cursor.has_begun = False
+    cursor.family = 0
+    cursor.peers.end = 0
+
+
+cdef void stop_at(Cursor *cursor, const Swarm *swarm) noexcept nogil:
+    """Go on with this swarm, or if it is NULL with the next bucket."""
+    cursor.is_at_swarm = swarm != NULL
+    if swarm != NULL:
+        memcpy(cursor.info_hash, swarm.info_hash, INFO_HASH)
+    else:
+        cursor.torrents.at += 1
+
+
+cdef size_t export_step(
+    Store *store, Cursor *cursor, uint8_t *out, uint32_t *torrents, uint32_t *peers
+) noexcept nogil:
+    """Write records into EXPORT_STEP bytes; how many bytes. A part of a swarm has a step of its own."""
+    cdef uint64_t last = min(cursor.torrents.at + BUCKETS_A_STEP, cursor.torrents.end)
+    cdef size_t used = 0
+    cdef uint32_t of_swarm
+    cdef Swarm *swarm
+    while cursor.torrents.at < last:
+        swarm = NULL
+        if cursor.is_at_swarm:
+            swarm = find_in_bucket(store, cursor.torrents.at, cursor.info_hash)
+        if swarm == NULL:
+            begin_swarm(cursor)
+            swarm = store.heads[cursor.torrents.at]
+        while swarm != NULL:
+            of_swarm = peers_of(swarm)
+            if cursor.has_begun or of_swarm > WHOLE:
+                if used > 0:
+                    stop_at(cursor, swarm)
+                    return used
+                torrents[0] += not cursor.has_begun
+                used = write_part(out, swarm, cursor, peers)
+                if cursor.family < 2:
+                    stop_at(cursor, swarm)
+                else:
+                    begin_swarm(cursor)
+                    stop_at(cursor, swarm.next)
+                return used
+            if (torrents[0] == RECORDS_A_STEP
+                    or used + RECORD_HEAD + (4 + 18 + DETAILS) * <size_t>of_swarm > EXPORT_STEP):
+                stop_at(cursor, swarm)
+                return used
+            used += write_swarm(out + used, swarm)
+            torrents[0] += 1
+            peers[0] += of_swarm
+            swarm = swarm.next
+        stop_at(cursor, NULL)
+    return used
+
+
+# --- import
+
+cdef int64_t read_record(const uint8_t *data, uint64_t size, Record *record) noexcept nogil:
+    """The record at the beginning of so many bytes; its size, or -1 if it makes no sense."""
+    cdef uint64_t at = RECORD_HEAD
+    cdef uint64_t count
+    cdef uint64_t endpoint_size
+    cdef int family
+    if size < RECORD_HEAD:
+        return -1
+    record.info_hash = data
+    memcpy(&record.completed, data + 20, 4)
+    record.announces = data[24]
+    record.is_first_part = data[25] == 0
+    memcpy(&record.count[IPV4], data + 28, 4)
+    memcpy(&record.count[IPV6], data + 32, 4)
+    if not 1 <= data[24] <= 2 or data[25] > 1 or data[26] or data[27]:
+        return -1
+    for family in range(2):
+        count = record.count[family]
+        endpoint_size = 6 if family == IPV4 else 18
+        if size - at < count * (4 + endpoint_size + DETAILS):
+            return -1
+        record.seen[family] = data + at
+        record.endpoints[family] = record.seen[family] + 4 * count
+        record.details[family] = record.endpoints[family] + endpoint_size * count
+        at += count * (4 + endpoint_size + DETAILS)
+        if not are_peers(record, family):
+            return -1
+    return <int64_t>at
+
+
+cdef bint are_peers(const Record *record, int family) noexcept nogil:
+    """Whether all could stand in a store."""
+    cdef size_t size = 6 if family == IPV4 else 18
+    cdef uint32_t number
+    cdef uint16_t event_and_ms
+    cdef const uint8_t *port
+    for number in range(record.count[family]):
+        memcpy(&event_and_ms, record.details[family] + DETAILS * <size_t>number + 44, 2)
+        port = record.endpoints[family] + size * number + size - 2
+        if event_and_ms >> 10 >= EVENT_STOPPED or (event_and_ms & 1023) > 999 or not (port[0] or port[1]):
+            return False
+    return True
+
+
+cdef bint open_peer(
+    const Store *store, const Record *record, int family, uint32_t number, const Intake *intake, Announce *peer
+) noexcept nogil:
+    """The peer as if it announced; False if its time is over."""
+    cdef size_t size = 6 if family == IPV4 else 18
+    cdef const uint8_t *details = record.details[family] + DETAILS * <size_t>number
+    cdef uint32_t seen
+    cdef uint16_t event_and_ms
+    cdef int64_t second
+    memcpy(&seen, record.seen[family] + 4 * <size_t>number, 4)
+    memcpy(&event_and_ms, details + 44, 2)
+    second = <int64_t>(seen >> 1) + intake.shift
+    peer.ms = event_and_ms & 1023
+    if second > intake.second or (second == intake.second and peer.ms > intake.ms):
+        second = intake.second
+        peer.ms = intake.ms
+    if second < 0 or second < intake.second - store.max_peer_timeout:
+        return False
+    peer.second = <uint32_t>second
+    peer.family = family
+    memcpy(peer.endpoint, record.endpoints[family] + size * number, size)
+    peer.peer_id = details
+    memcpy(&peer.uploaded, details + 20, 8)
+    memcpy(&peer.downloaded, details + 28, 8)
+    memcpy(&peer.left, details + 36, 8)
+    peer.event = event_and_ms >> 10
+    return True
+
+
+cdef bint has_room_for_record(const Store *store, bint has_peers) noexcept nogil:
+    """Room for a new torrent. Without peers they have half of it, since they are not evicted."""
+    if not has_peers:
+        return not 0 < store.max_torrents <= 2 * store.torrents
+    return not (
+        0 < store.max_torrents <= store.torrents or 0 < store.max_peers <= store.seeders + store.leechers
+    )
+
+
+cdef int raise_completed(Store *store, Swarm *swarm, uint32_t completed) noexcept nogil:
+    """-1 without memory."""
+    if completed <= swarm.completed:
+        return 0
+    if store.keep_completed and note_changed(store, swarm) < 0:
+        return -1
+    swarm.announces = 2  # as with a restored one: it has a past, so it is not what an eviction looks for
+    store.completed += completed - swarm.completed
+    swarm.completed = completed
+    return 0
+
+
+cdef int import_peer(Store *store, Half *half, const Announce *peer, Intake *intake, uint64_t others) noexcept nogil:
+    """Into a swarm of so many peers. 1 if it is new there, 0 if not, -1 without memory."""
+    cdef int64_t position = find_peer(store, half, peer.endpoint)
+    cdef uint32_t leechers = half.leechers
+    cdef uint16_t event_and_ms
+    cdef uint32_t second
+    if position < 0:
+        if (0 < store.max_peers <= store.seeders + store.leechers
+                or 0 < store.max_peers_per_torrent <= others):
+            intake.peers_left_out += 1
+            return 0
+        if add_peer(store, half, peer) < 0:
+            return -1
+        intake.peers += 1
+        return 1
+    second = half.seen[position] >> 1
+    memcpy(&event_and_ms, half.details + DETAILS * position + 44, 2)
+    if second < peer.second or (second == peer.second and (event_and_ms & 1023) < peer.ms):
+        update_peer(store, half, <uint32_t>position, peer)
+        store.leechers += <uint64_t>half.leechers - leechers
+        store.seeders -= <uint64_t>half.leechers - leechers
+    intake.peers += 1
+    return 0
+
+
+cdef int import_record(Store *store, const Record *record, Intake *intake) noexcept nogil:
+    """-1 without memory; then a part of it may be there."""
+    cdef uint64_t hash = torrent_hash(store, record.info_hash)
+    cdef Swarm *swarm = find_torrent(store, record.info_hash, hash)
+    cdef uint64_t alive = 0
+    cdef uint64_t expired = 0
+    cdef uint64_t others
+    cdef uint32_t number
+    cdef int family
+    cdef int added
+    cdef Announce peer
+    cdef Half half
+    for family in range(2):
+        for number in range(record.count[family]):
+            if open_peer(store, record, family, number, intake, &peer):
+                alive += 1
+            else:
+                expired += 1
+    intake.expired_peers += expired
+    if swarm == NULL:
+        if (expired > 0 and alive == 0 and store.remove_peerless
+                and not (store.keep_completed and record.completed > 0)):
+            return 0
+        if not has_room_for_record(store, alive > 0):
+            intake.torrents_left_out += record.is_first_part
+            return 0
+        swarm = new_torrent(store, record.info_hash, hash)
+        if swarm == NULL:
+            return -1
+    swarm.announces = max(swarm.announces, record.announces)
+    if raise_completed(store, swarm, record.completed) < 0:
+        return -1
+    others = peers_of(swarm)
+    for family in range(2):
+        open_half(swarm, family, &half)
+        for number in range(record.count[family]):
+            if not open_peer(store, record, family, number, intake, &peer):
+                continue
+            added = import_peer(store, &half, &peer, intake, others)
+            if added < 0:
+                close_half(&half)
+                return -1
+            others += added
+        close_half(&half)
+    return 0
+
+
 # --- the door to Python
 
 cdef bytes chosen_bytes(Store *store, const View *view, int family):
@@ -1045,6 +1391,8 @@ cdef bytes chosen_bytes(Store *store, const View *view, int family):
     return peers
 
 
+assert WHOLE == MOST_PEERS and PART == PEERS_A_PART
+cdef int64_t MOST_SECONDS = 0x10000000000  # so that no time overflows
 cdef object EVENTS = tuple(AnnounceEvent)
 cdef object OF_IPV4 = Families.IPV4
 cdef object OF_IPV6 = Families.IPV6
@@ -1235,6 +1583,65 @@ cdef class NativeSwarms:
                 store.completed += completed - swarm.completed
                 swarm.completed = completed
         return restored
+
+    def export_swarms(self):
+        return SwarmExport(self)
+
+    def import_swarms(self, bytes records, *, int64_t shift, int64_t now_ms):
+        cdef const uint8_t *data = <const uint8_t *>PyBytes_AS_STRING(records)
+        cdef uint64_t size = len(records)
+        cdef uint64_t at = 0
+        cdef int64_t step
+        cdef Record record
+        cdef Intake intake
+        assert -MOST_SECONDS < shift < MOST_SECONDS and 0 <= now_ms < 1000 * MOST_SECONDS
+        memset(&intake, 0, sizeof(intake))
+        intake.shift = shift
+        intake.second = now_ms // 1000
+        intake.ms = <uint16_t>(now_ms % 1000)
+        while at < size:  # all of them before the first, so that bad ones change nothing
+            step = read_record(data + at, size - at, &record)
+            if step < 0:
+                raise BadRecords
+            at += <uint64_t>step
+        at = 0
+        while at < size:
+            at += <uint64_t>read_record(data + at, size - at, &record)
+            if import_record(&self.store, &record, &intake) < 0:
+                raise MemoryError
+        return Imported(
+            intake.peers, intake.expired_peers, intake.torrents_left_out, intake.peers_left_out
+        )
+
+
+cdef class SwarmExport:
+    """The steps of `export_swarms`."""
+
+    cdef NativeSwarms swarms
+    cdef Cursor cursor
+    cdef uint8_t *buffer
+
+    def __cinit__(self, NativeSwarms swarms):
+        self.swarms = swarms
+        self.buffer = <uint8_t *>malloc(EXPORT_STEP)
+        if self.buffer == NULL:
+            raise MemoryError
+        self.cursor.torrents.end = swarms.store.buckets
+
+    def __dealloc__(self):
+        free(self.buffer)
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        cdef uint32_t torrents = 0
+        cdef uint32_t peers = 0
+        cdef size_t used
+        if not goes_on(&self.cursor.torrents, self.swarms.store.buckets):
+            raise StopIteration
+        used = export_step(&self.swarms.store, &self.cursor, self.buffer, &torrents, &peers)
+        return Exported((<const char *>self.buffer)[:used], torrents, peers)
 
 
 cdef list unpacked(tuple packed, Py_ssize_t first):

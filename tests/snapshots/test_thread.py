@@ -1,0 +1,31 @@
+import asyncio
+import threading
+
+import pytest
+
+from torrust_py.snapshots.thread import FileThread
+
+
+async def test_a_call_returns_or_raises_what_its_function_does() -> None:
+    thread = FileThread()
+    assert await thread.call(divmod, 7, 3) == (2, 1)
+    with pytest.raises(ZeroDivisionError):
+        await thread.call(divmod, 7, 0)
+    thread.close()
+
+
+async def test_calls_are_made_in_their_order_also_after_one_was_cancelled() -> None:
+    thread, may_end, made = FileThread(), threading.Event(), list[int]()
+    waiting = asyncio.ensure_future(thread.call(may_end.wait))
+    await asyncio.sleep(0)
+    given_up = asyncio.ensure_future(thread.call(made.append, 1))
+    await asyncio.sleep(0)
+    for task in (waiting, given_up):
+        task.cancel()
+    last = asyncio.ensure_future(thread.call(made.append, 2))
+    await asyncio.sleep(0)
+    assert made == []
+    may_end.set()
+    await last
+    assert made == [2]
+    thread.close()
