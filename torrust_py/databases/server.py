@@ -81,12 +81,18 @@ async def _connect_to_mysql(**arguments: Any) -> Any:  # Any: asyncmy's own
     from asyncmy.connection import Connection  # late: the package is there if it is needed
 
     connection = Connection(**arguments)  # type: ignore[no-untyped-call]  # it has no types
+
+    def close(ended: asyncio.Future[Any]) -> None:
+        connection.close()
+        if not ended.cancelled():
+            ended.exception()  # nobody else asks for it
+
     connecting = asyncio.ensure_future(connection.connect())
     try:
         await asyncio.shield(connecting)
     except asyncio.CancelledError:
         connecting.cancel()
-        connecting.add_done_callback(lambda _: connection.close())
+        connecting.add_done_callback(close)
         raise
     except RuntimeError as error:  # over uvloop, of a connection that ended as soon as it was made
         raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET)) from error
