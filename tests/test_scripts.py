@@ -86,3 +86,40 @@ def test_a_change_of_a_python_source_installs_nothing(checkout: Path) -> None:
     (checkout / "torrust_py/store.py").write_text("# changed\n")
     environment(checkout, NEW_ENOUGH, VENV, MAKES_VENV, INSTALLS)
     assert len((checkout / "pip.log").read_text().splitlines()) == 1
+
+
+def container(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run scripts/container where there is neither buildah nor debootstrap."""
+    programs = checkout / "bin"
+    programs.mkdir()
+    for name in ("bash", "cat", "dirname"):
+        found = shutil.which(name)
+        assert found
+        (programs / name).symlink_to(found)
+    return subprocess.run(
+        ["scripts/container", *arguments],
+        cwd=checkout,
+        env={"PATH": str(programs)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def test_container_teaches_its_use(checkout: Path) -> None:
+    result = container(checkout, "--help")
+    assert result.returncode == 0
+    assert result.stdout.startswith("Usage: scripts/container ")
+
+
+def test_container_refuses_what_it_does_not_know(checkout: Path) -> None:
+    result = container(checkout, "publish")
+    assert result.returncode == 2
+    assert result.stderr.startswith("Usage: scripts/container ")
+
+
+def test_container_tells_the_packages_to_install(checkout: Path) -> None:
+    result = container(checkout, "build")
+    assert result.returncode == 1
+    assert "apt-get install buildah debootstrap" in result.stderr

@@ -15,12 +15,13 @@ REPOSITORY = Path(__file__).parents[2]
 SHIPPED = REPOSITORY / "config"
 NAMES = [
     "tracker.container.mysql.toml",
+    "tracker.container.postgresql.toml",
     "tracker.container.sqlite3.toml",
     "tracker.development.sqlite3.toml",
     "tracker.e2e.container.sqlite3.toml",
     "tracker.udp.benchmarking.toml",
 ]
-CONTAINER = NAMES[:2]
+CONTAINER = NAMES[:3]
 
 
 def shipped(name: str) -> Config:
@@ -51,7 +52,7 @@ def test_a_shipped_file_is_a_public_tracker_that_asks_for_300_seconds(name: str)
 
 @pytest.mark.clause("10.1.2")
 @pytest.mark.clause("2.7.2", "2.7.3", "2.7.4")
-@pytest.mark.parametrize("name", NAMES[:4])
+@pytest.mark.parametrize("name", NAMES[:5])
 def test_udp_http_and_api_are_reachable_from_outside(name: str) -> None:
     assert addresses(shipped(name)) == ["0.0.0.0:6969", "0.0.0.0:7070", "0.0.0.0:1212"]
 
@@ -76,7 +77,7 @@ def test_a_container_has_no_token_until_it_is_given_one(name: str) -> None:
 
 @pytest.mark.clause("A.1.2")
 @pytest.mark.clause("2.7.2", "2.7.4")
-@pytest.mark.parametrize("name", [NAMES[2], NAMES[3]])
+@pytest.mark.parametrize("name", [NAMES[3], NAMES[4]])
 def test_development_and_end_to_end_tests_have_the_known_token(name: str) -> None:
     api = shipped(name).http_api
     assert api is not None
@@ -89,9 +90,14 @@ def test_development_and_end_to_end_tests_have_the_known_token(name: str) -> Non
     ("name", "driver", "path"),
     [
         (NAMES[0], "mysql", "mysql://db_user:db_user_secret_password@mysql:3306/torrust_tracker"),
-        (NAMES[1], "sqlite3", "/var/lib/torrust/tracker/database/sqlite3.db"),
-        (NAMES[3], "sqlite3", "/var/lib/torrust/tracker/database/sqlite3.db"),
-        (NAMES[4], "sqlite3", "./sqlite3.db"),
+        (
+            NAMES[1],
+            "postgresql",
+            "postgresql://db_user:db_user_secret_password@postgresql:5432/torrust_tracker",
+        ),
+        (NAMES[2], "sqlite3", "/var/lib/torrust/tracker/database/sqlite3.db"),
+        (NAMES[4], "sqlite3", "/var/lib/torrust/tracker/database/sqlite3.db"),
+        (NAMES[5], "sqlite3", "./sqlite3.db"),
     ],
 )
 def test_a_shipped_file_names_its_database(name: str, driver: str, path: str) -> None:
