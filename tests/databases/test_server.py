@@ -5,7 +5,7 @@ import contextlib
 import logging
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 from typing import TypeVar
@@ -384,37 +384,47 @@ async def test_a_row_that_somebody_has_locked_fails_the_change_in_time(
         await database.add_key(PeerKey(KEY, 1))
 
 
-def test_a_server_that_hangs_up_at_once_is_away_for_uvloop_too(server: Server) -> None:
+@contextlib.contextmanager
+def hanging_up(delay: Callable[[], float]) -> Iterator[int]:
+    """The port of one who takes connections and closes them after so many seconds."""
+
     def serve(listening: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while True:
-                listening.accept()[0].close()
-
-    async def ask(port: int) -> None:
-        kind = KINDS[server.driver]
-        engine = create_engine(kind, *parse_url(kind, server.url(port=port)))
-        database = SqlDatabase(engine, server=kind.name, limit=LIMIT)
-        for _ in range(200):
-            with pytest.raises(DatabaseError, match=r"^Failed to connect to \w+ database: "):
-                await database.add_key(PeerKey(KEY, 1))
+                with listening.accept()[0]:
+                    time.sleep(delay())
 
     with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor(1) as thread:
         thread.submit(serve, listening)
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(ask(listening.getsockname()[1]))
+        yield listening.getsockname()[1]
         listening.shutdown(socket.SHUT_RDWR)
+
+
+@contextlib.asynccontextmanager
+async def unopened(driver: str, url: str) -> AsyncIterator[Database]:
+    """A database that need not be there."""
+    engine = create_engine(KINDS[driver], *parse_url(KINDS[driver], url))
+    yield SqlDatabase(engine, server=KINDS[driver].name, limit=LIMIT)
+    await engine.dispose()
+
+
+def test_a_server_that_hangs_up_at_once_is_away_for_uvloop_too(server: Server) -> None:
+    async def ask(url: str) -> None:
+        async with unopened(server.driver, url) as database:
+            for _ in range(50):
+                with pytest.raises(DatabaseError, match=r"^Failed to connect to \w+ database: "):
+                    await database.add_key(PeerKey(KEY, 1))
+
+    with (
+        hanging_up(lambda: 0) as port,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        runner.run(ask(server.url(port=port)))
 
 
 @pytest.mark.slow
 async def test_a_caller_may_give_up_at_any_moment(server: Server) -> None:
     """Whoever is cancelled ends, also in the very moment in which a connection is made."""
-
-    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            with contextlib.suppress(ConnectionError, TimeoutError):
-                await asyncio.wait_for(reader.read(), random.random() / 100)
-        finally:
-            writer.transport.abort()
 
     async def ask(database: Database) -> None:
         while True:
@@ -423,21 +433,16 @@ async def test_a_caller_may_give_up_at_any_moment(server: Server) -> None:
             await asyncio.sleep(0)
 
     random = Random(1)
-    async with await asyncio.start_server(hang_up, "127.0.0.1") as other:
-        url = server.url(port=other.sockets[0].getsockname()[1])
-        if server.driver == "postgresql":
-            url += "?sslmode=disable"  # what asyncpg does with TLS leaves a future behind, which is logged
-        kind = KINDS[server.driver]
-        engine = create_engine(kind, *parse_url(kind, url))
-        database = SqlDatabase(engine, server=kind.name, limit=LIMIT)
-        for _ in range(100):
-            asking = asyncio.create_task(ask(database))
-            await asyncio.sleep(random.random() / 50)
-            asking.cancel()
-            await asyncio.wait({asking}, timeout=10)
-            assert asking.cancelled()
-        await engine.dispose()
-    await asyncio.sleep(0.1)  # until the last has hung up
+    # What asyncpg does with TLS leaves a future behind, which is logged.
+    parameters = "?sslmode=disable" if server.driver == "postgresql" else ""
+    with hanging_up(lambda: random.random() / 100) as port:
+        async with unopened(server.driver, server.url(port=port) + parameters) as database:
+            for _ in range(60):
+                asking = asyncio.create_task(ask(database))
+                await asyncio.sleep(random.random() / 50)
+                asking.cancel()
+                await asyncio.wait({asking}, timeout=1)
+                assert asking.cancelled()
 
 
 # --- commits that are not confirmed
