@@ -141,10 +141,13 @@ class Server:
         self._log = (directory / "log").open("wb")
         self.port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None
-        self._make()
-        self.start()
-        self._admin("CREATE DATABASE " + _NAME)
-        self._allow_user()
+        with contextlib.ExitStack() as failure:
+            failure.callback(self.close)
+            self._make()
+            self.start()
+            self._admin("CREATE DATABASE " + _NAME)
+            self._allow_user()
+            failure.pop_all()
 
     def _make(self) -> None:
         if self.driver == "mysql":
