@@ -19,7 +19,7 @@ def main() -> None:
 
 
 def _stop_before_anything_runs(number: int, frame: FrameType | None) -> None:
-    sys.exit(0)
+    os._exit(0)  # an import that is under way could swallow SystemExit
 
 
 def _open_standard_streams() -> None:

@@ -1,0 +1,39 @@
+"""The examples of configuration in the pages of docs/ are what the tracker reads."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from torrust_py.config import load_config
+
+DOCS = Path(__file__).parents[2] / "docs"
+OTHERS = {"torrust-index.md"}  # shows the configuration of another program
+
+MANDATORY = {
+    "METADATA__SCHEMA_VERSION": "2.0.0",
+    "LOGGING__THRESHOLD": "info",
+    "CORE__LISTED": "false",
+    "CORE__PRIVATE": "false",
+}
+
+EXAMPLES = [
+    pytest.param(block, id=f"{page.name}-{number}")
+    for page in sorted(DOCS.glob("*.md"))
+    if page.name not in OTHERS
+    for number, block in enumerate(re.findall(r"^ *```toml\n(.*?)^ *```", page.read_text(), re.M | re.S))
+]
+
+
+def test_there_are_examples() -> None:
+    assert len(EXAMPLES) >= 6
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_an_example_is_a_configuration(example: str, tmp_path: Path) -> None:
+    text = re.sub(r"^ {3}", "", example, flags=re.M)
+    environ = {f"TORRUST_TRACKER_CONFIG_OVERRIDE_{name}": value for name, value in MANDATORY.items()}
+    given = {name.strip(): value for name, value in re.findall(r"^(private|listed) = (\w+)", text, re.M)}
+    for name, value in given.items():
+        environ[f"TORRUST_TRACKER_CONFIG_OVERRIDE_CORE__{name.upper()}"] = value
+    load_config({"TORRUST_TRACKER_CONFIG_TOML": text, **environ}, tmp_path)
