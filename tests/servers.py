@@ -13,15 +13,15 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import quote
 
-import pytest
 from sqlalchemy import URL, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from tests.skips import do_without
 from torrust_py.databases import open_database
 
 DRIVERS = ["sqlite3", "mysql", "postgresql"]
@@ -309,7 +309,7 @@ def running_server(driver: str) -> Iterator[Server]:
         [os.environ["PATH"], "/usr/sbin", *map(str, sorted(_POSTGRESQL.glob("*/bin"), reverse=True))]
     )
     if shutil.which(program, path=programs) is None:
-        _do_without(f"{program} is not installed (Debian: mariadb-server, postgresql)")
+        do_without(f"{program} is not installed (Debian: mariadb-server, postgresql)")
     with tempfile.TemporaryDirectory(prefix=f"{driver}-", ignore_cleanup_errors=True) as directory:
         server = Server(driver, user, programs, Path(directory))
         try:
@@ -322,10 +322,3 @@ def _free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
-
-
-def _do_without(reason: str) -> NoReturn:
-    """Skip the test, or fail it where nothing may be skipped."""
-    if os.environ.get("TORRUST_PY_SKIP_NOTHING"):
-        pytest.fail(reason)
-    pytest.skip(reason)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.doors import do_without
+from tests.skips import do_without
 from torrust_py.listeners import UDP_RECEIVE_BUFFER
 from torrust_py.services import MAX_CONNECTIONS
 

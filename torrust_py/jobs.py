@@ -45,11 +45,11 @@ _report_log = logging.getLogger("torrust_tracker::core::statistics")
 
 
 async def keep_running(job: Job) -> None:
-    """Begin a job anew when it fails, as it may where there is no memory left for a moment."""
+    """Begin a job anew that failed because there was no memory left."""
     while True:
         try:
             await job()
-        except Exception:
+        except MemoryError:
             _job_log.exception("A job failed, and begins anew in %s s", RESTART_PAUSE)
         await asyncio.sleep(RESTART_PAUSE)
 

@@ -1,12 +1,11 @@
 """Real BitTorrent clients find each other through the tracker, and through nothing else."""
 
-import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 import pytest
 
@@ -18,6 +17,7 @@ from tests.clients.programs import paused, wait_until
 from tests.clients.torrents import Torrent, random_torrent
 from tests.clients.tracker import INTERVAL, Swarm, Tracker
 from tests.clients.transmission import TransmissionType
+from tests.skips import do_without
 
 pytestmark = [pytest.mark.slow, pytest.mark.clients, pytest.mark.timeout(150)]
 
@@ -97,7 +97,7 @@ def network() -> Iterator[None]:
         with private_network(*_TRACKER, *_SEEDER, *_DOWNLOADER):
             yield
     except NoPrivateNetwork as reason:
-        _do_without(str(reason))
+        do_without(str(reason))
 
 
 @pytest.fixture
@@ -144,7 +144,7 @@ def _share(
     client = _CLIENTS[side.client]
     reason = client.missing()
     if reason is not None:
-        _do_without(reason)
+        do_without(reason)
     metainfo = torrent.metainfo(tracker.announce_url(side.protocol, _TRACKER.address(family)))
     return client.share(Task(metainfo, directory, host.address(family), host.ipv4))
 
@@ -186,10 +186,3 @@ def _check_connection_ids_lived_on(statistics: dict[str, int]) -> None:
 def _endpoint(address: str) -> str:
     host = f"[{address}]" if ":" in address else address
     return f"{host}:{PORT}"
-
-
-def _do_without(reason: str) -> NoReturn:
-    """Skip the test, or fail it where nothing may be skipped."""
-    if os.environ.get("TORRUST_PY_SKIP_NOTHING"):
-        pytest.fail(reason)
-    pytest.skip(reason)

@@ -110,6 +110,18 @@ def _shown(field: FieldInfo) -> str:
     return f"`{secret() if secret else default}`"
 
 
+def option_paths(document: object, prefix: str = "") -> Iterator[str]:
+    """The options of a document, with their tables; those of all tables of an array together."""
+    if isinstance(document, dict):
+        for name, value in document.items():
+            yield from option_paths(value, f"{prefix}.{name}" if prefix else name)
+    elif isinstance(document, list):
+        for table in document:
+            yield from option_paths(table, prefix)
+    else:
+        yield prefix
+
+
 def page() -> str:
     lines = [HEAD.rstrip("\n")]
     for option in options():

@@ -1,10 +1,13 @@
 """The examples of configuration in the pages of docs/ are what the tracker reads."""
 
+import json
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
+from tests.config.reference import option_paths
 from torrust_py.config import load_config
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -36,4 +39,8 @@ def test_an_example_is_a_configuration(example: str, tmp_path: Path) -> None:
     given = {name.strip(): value for name, value in re.findall(r"^(private|listed) = (\w+)", text, re.M)}
     for name, value in given.items():
         environ[f"TORRUST_TRACKER_CONFIG_OVERRIDE_CORE__{name.upper()}"] = value
-    load_config({"TORRUST_TRACKER_CONFIG_TOML": text, **environ}, tmp_path)
+    config = load_config({"TORRUST_TRACKER_CONFIG_TOML": text, **environ}, tmp_path).config
+    loaded = json.loads(config.masked_json())
+    example_paths, known_paths = set(option_paths(tomllib.loads(text))), set(option_paths(loaded))
+    assert example_paths, "it shows no option"
+    assert example_paths <= known_paths, "an option that the tracker ignores"

@@ -1,14 +1,13 @@
 import json
 import re
 import tomllib
-from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.config import reference
+from tests.config.reference import option_paths
 from torrust_py.config import Config, default_config, load_config
 
 REPOSITORY = Path(__file__).parents[2]
@@ -149,17 +148,7 @@ def test_the_page_of_the_configuration_is_up_to_date() -> None:
 def test_the_page_has_every_option() -> None:
     shown = {f"{option.table}.{option.name}" for option in reference.options() if option.name}
     text = re.sub(r"^# (\[[a-z_.]+\]|[a-z_]+ = .*)$", r"\1", default_config(), flags=re.MULTILINE)
-    assert shown == set(paths(tomllib.loads(text)))
-
-
-def paths(table: dict[str, Any], prefix: str = "") -> Iterator[str]:
-    for name, value in table.items():
-        if isinstance(value, dict):
-            yield from paths(value, f"{prefix}{name}.")
-        elif isinstance(value, list):
-            yield from paths(value[0], f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}"
+    assert shown == set(option_paths(tomllib.loads(text)))
 
 
 def test_the_default_configuration_is_that_of_development() -> None:

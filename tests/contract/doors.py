@@ -2,17 +2,15 @@
 
 import contextlib
 import json
-import os
 import re
 import secrets
 import socket
 import time
 from collections.abc import Iterator
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 from urllib.parse import quote_from_bytes
 
 import bencodepy
-import pytest
 
 from torrust_py.core.types import AnnounceEvent, InfoHash, PeerId
 from torrust_py.udp.packets import (
@@ -376,10 +374,3 @@ def _check_udp(daemon: Any, info_hash: bytes) -> None:
         assert {peer[4:] for peer in peers} == {_STORED.to_bytes(2), _SECOND.to_bytes(2)}
         counts = answer_to(client, scrape_request(connection, info_hash))[8:]
         assert counts == bytes(8) + (3).to_bytes(4)
-
-
-def do_without(reason: str) -> NoReturn:
-    """Skip the test, or fail it where nothing may be skipped."""
-    if os.environ.get("TORRUST_PY_SKIP_NOTHING"):
-        pytest.fail(reason)
-    pytest.skip(reason)

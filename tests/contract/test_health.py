@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.clients.network import NoPrivateNetwork, private_network
-from tests.contract.doors import do_without
+from tests.skips import do_without
 
 pytestmark = pytest.mark.slow
 

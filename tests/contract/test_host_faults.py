@@ -21,9 +21,9 @@ from tests.contract.doors import (
     announce_target,
     answer_to,
     connection_id,
-    do_without,
     unharmed,
 )
+from tests.skips import do_without
 from torrust_py.core.types import AnnounceEvent
 from torrust_py.udp.packets import encode_connect_request
 

@@ -16,7 +16,7 @@ from urllib.parse import quote_from_bytes
 import bencodepy
 import pytest
 
-from tests.contract.doors import do_without
+from tests.skips import do_without
 
 pytestmark = pytest.mark.slow
 

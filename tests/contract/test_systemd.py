@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from tests.contract.doors import announce_request, connection_id, do_without
+from tests.contract.doors import announce_request, connection_id
+from tests.skips import do_without
 from torrust_py.udp.packets import encode_connect_request
 
 pytestmark = pytest.mark.slow

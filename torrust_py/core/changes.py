@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 
 from torrust_py.core.errors import ChangeInDoubt, DatabaseError
 
@@ -57,43 +58,37 @@ class Changes:
 
     async def settle(self) -> None:
         """Undo a change that is in doubt, if any. Raises DatabaseError."""
-        await self._take_turn(WAIT_FOR_LOAD)
-        self._lock.release()
+        async with self._turn(WAIT_FOR_LOAD):
+            pass
 
     async def _in_turn(self, change: Coroutine[None, None, None], undo: Undo | None = None) -> None:
         """`undo` is None for a load."""
-        try:
-            await self._take_turn(WAIT_FOR_LOAD if self._loading else WAIT)
-        except BaseException:
-            change.close()
-            raise
-        try:
-            await (change if undo is not None else self._marked(change))
-        except ChangeInDoubt as error:
-            self._undo = undo
-            self._doubt.set()
-            _log.warning(
-                "A change may have been made; it will be undone when the database answers: %s", error
-            )
-            raise
-        finally:
-            self._lock.release()
-
-    async def _take_turn(self, patience: float) -> None:
-        """Return with the lock, nothing being in doubt. Raises DatabaseError, after `patience` seconds."""
-        was_loading = self._loading
-        try:
-            async with asyncio.timeout(patience):
-                await self._lock.acquire()
+        with closing(change):  # which may never begin
+            async with self._turn(WAIT_FOR_LOAD if self._loading else WAIT):
                 try:
+                    await (change if undo is not None else self._marked(change))
+                except ChangeInDoubt as error:
+                    self._undo = undo
+                    self._doubt.set()
+                    _log.warning(
+                        "A change may have been made; it will be undone when the database answers: %s", error
+                    )
+                    raise
+
+    @asynccontextmanager
+    async def _turn(self, patience: float) -> AsyncIterator[None]:
+        """The lock, nothing being in doubt. Raises DatabaseError, after `patience` seconds."""
+        was_loading = self._loading
+        async with AsyncExitStack() as stack:
+            try:
+                async with asyncio.timeout(patience):
+                    await stack.enter_async_context(self._lock)
                     if was_loading and self._load_failed:
                         raise TimeoutError  # the load has waited in vain, and a change would wait as long
                     await self._resolve()
-                except BaseException:
-                    self._lock.release()
-                    raise
-        except TimeoutError:
-            raise DatabaseError("The database has not answered earlier changes yet") from None
+            except TimeoutError:
+                raise DatabaseError("The database has not answered earlier changes yet") from None
+            yield
 
     async def _resolve(self) -> None:
         if self._undo is None:

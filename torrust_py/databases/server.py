@@ -16,10 +16,11 @@ from sqlalchemy import URL, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from torrust_py.core.errors import DatabaseError
 from torrust_py.databases.failures import plain_reason, server_code
+from torrust_py.databases.pools import POOL
 from torrust_py.databases.tables import prepare_tables
 
 LIMIT = 3.0
@@ -34,12 +35,6 @@ _ATTEMPT = 5.0
 _PAUSE = 0.5
 _REMINDER = 10.0
 """Seconds between two lines of the log that say what the start waits for."""
-
-_CONNECTIONS = 4
-"""As many as there are callers, see sqlite.py."""
-
-_CONNECTION_TIMEOUT = 0.5
-"""Seconds that a call waits for one of them."""
 
 _LOCK_TIMEOUT = 2
 """Seconds that a statement waits for a row which somebody else has locked."""
@@ -221,13 +216,8 @@ def create_engine(kind: Kind, url: URL, connect_args: Mapping[str, Any]) -> Asyn
         engine = create_async_engine(
             url,
             connect_args={**kind.connect_args, **connect_args},
-            poolclass=AsyncAdaptedQueuePool,
-            pool_size=_CONNECTIONS,
-            max_overflow=0,
-            pool_timeout=_CONNECTION_TIMEOUT,
-            pool_use_lifo=True,
             pool_pre_ping=True,
-            hide_parameters=True,
+            **POOL,
         )
     except ModuleNotFoundError as error:
         raise DatabaseError(

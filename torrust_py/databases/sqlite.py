@@ -13,18 +13,15 @@ from sqlalchemy import URL, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from torrust_py.core.errors import DatabaseError
 from torrust_py.databases.failures import plain_reason, sqlite_code
+from torrust_py.databases.pools import POOL
 from torrust_py.databases.tables import prepare_tables
 
 _LOCK_TIMEOUT = 3.0
 """Seconds that a change waits for another process to release the file. The API promises four in all."""
-
-_CONNECTIONS = 4
-_CONNECTION_TIMEOUT = 0.5
-"""Seconds that a call waits for one of them."""
 
 _IN_MEMORY = "cannot open the database {}: it would keep nothing; name a file in core.database.path"
 
@@ -71,20 +68,13 @@ def _engine(path: str) -> AsyncEngine:
 
     Several connections, so that nobody waits for another's wait: while a change waits for the file (another
     process has locked it, or a large flush is being written), a second one waits for it too, not for the
-    first, and both end after _LOCK_TIMEOUT. Four are as many as there are callers (changes of keys and of the
-    whitelist, one at a time each; the flush of completed counters; a load), so none waits for a connection.
-    With a write-ahead log, readers and the one writer that SQLite allows do not wait for each other. The
-    connection used last is used next, so that in quiet times there is one.
+    first, and both end after _LOCK_TIMEOUT. With a write-ahead log, readers and the one writer that SQLite
+    allows do not wait for each other.
     """
     engine = create_async_engine(
         URL.create("sqlite+aiosqlite", database=os.path.abspath(path)),
         connect_args={"timeout": _LOCK_TIMEOUT},
-        poolclass=AsyncAdaptedQueuePool,
-        pool_size=_CONNECTIONS,
-        max_overflow=0,
-        pool_timeout=_CONNECTION_TIMEOUT,
-        pool_use_lifo=True,
-        hide_parameters=True,
+        **POOL,
     )
     event.listen(engine.sync_engine, "connect", _prepare_connection)
     return engine

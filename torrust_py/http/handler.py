@@ -63,7 +63,7 @@ class HttpHandler:
     def __init__(self, tracker: Tracker, statistics: Statistics, *, on_reverse_proxy: bool) -> None:
         self._tracker = tracker
         self._statistics = statistics
-        self._on_reverse_proxy = on_reverse_proxy
+        self.on_reverse_proxy = on_reverse_proxy
         self._operations: dict[bytes, _Operation] = {b"/announce": self._announce, b"/scrape": self._scrape}
         self._request_ids = _random_request_ids()
         self._second = -1
@@ -76,7 +76,7 @@ class HttpHandler:
         `now_ms` is the tracker's time, `unix_now` Unix seconds.
         """
         path, query = split_target(request.target)
-        client = right_most_address(request.forwarded_for) if self._on_reverse_proxy else peer
+        client = right_most_address(request.forwarded_for) if self.on_reverse_proxy else peer
         if path == _HEALTH_CHECK and request.method in _READS:
             head, body = HEALTHY, _HEALTH
         else:
@@ -104,7 +104,7 @@ class HttpHandler:
             self._tracker.authenticate(_parse_key(key_segment), unix_now)
         except (AuthenticationError, BadKey):
             return None
-        return right_most_address(forwarded_for) if self._on_reverse_proxy else peer
+        return right_most_address(forwarded_for) if self.on_reverse_proxy else peer
 
     def refuse_malformed(self, head: Head, peer: Address, *, unix_now: float) -> bytes:
         """The whole response to what is no request that the tracker reads; the connection ends with it."""

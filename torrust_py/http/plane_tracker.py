@@ -155,7 +155,7 @@ class PlaneTracker:
         self._plane.accept_again()
 
     def _admit(self, key: bytes, fields: bytes, address: bytes) -> bytes | None:
-        forwarded_for, _ = _read_fields(fields)
+        forwarded_for = _read_fields(fields)[0] if self._handler.on_reverse_proxy else []
         return self._handler.admit(key or None, forwarded_for, Address(address), unix_now=time.time())
 
     def _respond(self, target: bytes, fields: bytes, connection: bytes, address: bytes) -> bytes:

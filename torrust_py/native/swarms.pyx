@@ -654,15 +654,32 @@ cdef Swarm *random_torrent(Store *store) noexcept nogil:
     return swarm
 
 
+cdef inline bint has_no_room_for_torrents(const Store *store) noexcept nogil:
+    return 0 < store.max_torrents <= store.torrents
+
+
+cdef inline bint has_no_room_for_restored(const Store *store) noexcept nogil:
+    """Torrents without peers have half of it, since they are not evicted."""
+    return 0 < store.max_torrents <= 2 * store.torrents
+
+
+cdef inline bint has_no_room_for_peers(const Store *store) noexcept nogil:
+    return 0 < store.max_peers <= store.seeders + store.leechers
+
+
+cdef inline bint is_full(const Store *store, uint64_t peers) noexcept nogil:
+    """No room for another peer in a swarm of so many."""
+    return has_no_room_for_peers(store) or 0 < store.max_peers_per_torrent <= peers
+
+
 cdef bint make_room(Store *store) noexcept nogil:
     """Room for a torrent that has no peers yet: False if a sample has none that a single announce only touched."""
-    cdef bint peers_are_full = 0 < store.max_peers <= store.seeders + store.leechers
-    cdef bint torrents_are_full = 0 < store.max_torrents <= store.torrents
+    cdef bint peers_are_full = has_no_room_for_peers(store)
     cdef uint32_t seeders = 0
     cdef uint32_t leechers = 0
     cdef Swarm *candidate
     cdef int tries
-    if not (peers_are_full or torrents_are_full):
+    if not (peers_are_full or has_no_room_for_torrents(store)):
         return True
     for tries in range(EVICTION_SAMPLE):
         candidate = random_torrent(store)
@@ -708,8 +725,7 @@ cdef int keep_peer(Store *store, const Announce *request, View *view) noexcept n
         if not make_room(store):
             store.unstored += 1
             return 0
-    elif (0 < store.max_peers <= store.seeders + store.leechers
-          or 0 < store.max_peers_per_torrent <= seeders + leechers):
+    elif is_full(store, seeders + leechers):
         replace_one(store, swarm, request.family)
     if swarm == NULL:
         swarm = new_torrent(store, request.info_hash, request.hash)
@@ -1290,12 +1306,10 @@ cdef bint open_peer(
 
 
 cdef bint has_room_for_record(const Store *store, bint has_peers) noexcept nogil:
-    """Room for a new torrent. Without peers they have half of it, since they are not evicted."""
+    """Room for a new torrent."""
     if not has_peers:
-        return not 0 < store.max_torrents <= 2 * store.torrents
-    return not (
-        0 < store.max_torrents <= store.torrents or 0 < store.max_peers <= store.seeders + store.leechers
-    )
+        return not has_no_room_for_restored(store)
+    return not (has_no_room_for_torrents(store) or has_no_room_for_peers(store))
 
 
 cdef int raise_completed(Store *store, Swarm *swarm, uint32_t completed) noexcept nogil:
@@ -1317,8 +1331,7 @@ cdef int import_peer(Store *store, Half *half, const Announce *peer, Intake *int
     cdef uint16_t event_and_ms
     cdef uint32_t second
     if position < 0:
-        if (0 < store.max_peers <= store.seeders + store.leechers
-                or 0 < store.max_peers_per_torrent <= others):
+        if is_full(store, others):
             intake.peers_left_out += 1
             return 0
         if add_peer(store, half, peer) < 0:
@@ -1568,7 +1581,7 @@ cdef class NativeSwarms:
             swarm = self._find(info_hash)
             completed = <uint32_t>min(counter, UINT32_MAX)
             if swarm == NULL:
-                if 0 < store.max_torrents <= 2 * store.torrents:
+                if has_no_room_for_restored(&self.store):
                     continue
                 swarm = new_torrent(
                     store,

@@ -5,6 +5,7 @@ of it. No failure of either ends the tracker.
 import logging
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import BinaryIO
 
 from torrust_py.core.records import BadRecords
@@ -121,7 +122,8 @@ class SnapshotKeeper:
         header = Header(self._unix_now_ms(), self._origin)
         new = await self._thread.call(NewSnapshot, self._path)
         torrents = peers = 0
-        try:
+        with ExitStack() as failure:  # also when it is cancelled
+            failure.callback(self._thread.submit, new.discard)
             await self._thread.call(new.write_header, header)
             for exported in _slices(self._swarms.export_swarms()):
                 torrents += exported.torrents
@@ -129,9 +131,7 @@ class SnapshotKeeper:
                 await self._thread.call(new.write_records, exported.records)
             totals = Totals(torrents, peers)
             await self._thread.call(new.finish, totals)
-        except BaseException:  # also when it is cancelled
-            self._thread.submit(new.discard)
-            raise
+            failure.pop_all()
         return totals
 
 
