@@ -15,9 +15,15 @@ async def test_a_call_returns_or_raises_what_its_function_does() -> None:
 
 
 async def test_calls_are_made_in_their_order_also_after_one_was_cancelled() -> None:
-    thread, may_end, made = FileThread(), threading.Event(), list[int]()
-    waiting = asyncio.ensure_future(thread.call(may_end.wait))
+    thread, has_begun, may_end, made = FileThread(), threading.Event(), threading.Event(), list[int]()
+
+    def wait() -> None:
+        has_begun.set()
+        may_end.wait()
+
+    waiting = asyncio.ensure_future(thread.call(wait))
     await asyncio.sleep(0)
+    await asyncio.to_thread(has_begun.wait)  # from here on it goes on though it is cancelled
     given_up = asyncio.ensure_future(thread.call(made.append, 1))
     await asyncio.sleep(0)
     for task in (waiting, given_up):
