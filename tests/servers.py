@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,7 @@ from urllib.parse import quote
 
 from sqlalchemy import URL, text
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from tests.skips import do_without
@@ -49,6 +50,12 @@ CREATE TABLE "keys" (
 """The collation is that of a server which was not told of another: it takes a for A."""
 _PAUSE = 0.02
 
+_LOCK = {
+    "sqlite3": ["BEGIN EXCLUSIVE"],
+    "mysql": ['LOCK TABLES "keys" WRITE, whitelist WRITE'],
+    "postgresql": ["BEGIN", 'LOCK TABLE "keys", whitelist IN ACCESS EXCLUSIVE MODE'],
+}
+
 
 class Store:
     """A database of one test, as the tracker is told of it, and as somebody else's program sees it."""
@@ -75,12 +82,32 @@ class Store:
         with ThreadPoolExecutor(1) as thread:
             return thread.submit(asyncio.run, self._execute(statement, list(rows) or values)).result()
 
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Nobody else can change keys or whitelist meanwhile."""
+        held, done = threading.Event(), threading.Event()
+
+        async def hold() -> None:
+            engine = self._engine()
+            async with engine.connect() as connection:
+                await connection.execution_options(isolation_level="AUTOCOMMIT")
+                for statement in _LOCK[self.driver]:
+                    await connection.exec_driver_sql(statement)
+                held.set()
+                await asyncio.to_thread(done.wait)
+            await engine.dispose()
+
+        with ThreadPoolExecutor(1) as thread:
+            holding = thread.submit(asyncio.run, hold())
+            try:
+                assert held.wait(10), holding.result(0)
+                yield
+            finally:
+                done.set()
+            holding.result()
+
     async def _execute(self, statement: str, values: Any) -> list[Any]:
-        connect_args: dict[str, Any] = {}
-        if self.driver == "mysql":
-            connect_args["init_command"] = "SET sql_mode = 'ANSI_QUOTES'"
-            connect_args["password"] = (self._url.password or "").encode()  # asyncmy would have it in Latin-1
-        engine = create_async_engine(self._url, connect_args=connect_args, poolclass=NullPool)
+        engine = self._engine()
         rows: list[Any] = []
         async with engine.connect() as connection:
             if not isinstance(values, list):
@@ -91,6 +118,13 @@ class Store:
             await connection.commit()
         await engine.dispose()
         return rows
+
+    def _engine(self) -> AsyncEngine:
+        connect_args: dict[str, Any] = {}
+        if self.driver == "mysql":
+            connect_args["init_command"] = "SET sql_mode = 'ANSI_QUOTES'"
+            connect_args["password"] = (self._url.password or "").encode()  # asyncmy would have it in Latin-1
+        return create_async_engine(self._url, connect_args=connect_args, poolclass=NullPool)
 
 
 def fill_as_torrust_did(store: Store) -> None:

@@ -20,6 +20,7 @@ from urllib.parse import quote_from_bytes
 import bencodepy
 import pytest
 
+from tests.servers import Store
 from torrust_py.core.types import AnnounceEvent, InfoHash, PeerId
 from torrust_py.udp.packets import (
     AnnounceRequest,
@@ -468,3 +469,13 @@ def start(launch: StartDaemon) -> StartDaemon:
 def configure() -> Callable[..., str]:
     """Makes the document of a configuration."""
     return document
+
+
+@pytest.fixture
+def configure_stored(store: Store) -> Callable[..., str]:
+    """Makes one with the database of `store`, which is each kind in its turn."""
+
+    def stored(**options: Any) -> str:
+        return document(**options).replace('path = "sqlite3.db"', store.config)
+
+    return stored

@@ -1,20 +1,18 @@
 """However administrators' changes cross each other, memory and database hold the same afterwards."""
 
-import contextlib
 import secrets
 import socket
-import sqlite3
 import struct
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.contract.doors import TOKEN, announce_target, unharmed
+from tests.servers import Store
 
 pytestmark = pytest.mark.slow
 
@@ -28,13 +26,18 @@ IN_TURN = b"The database has not answered earlier changes yet"
 class Tracker:
     """A private and listed tracker, with what it holds in memory and in its database."""
 
-    def __init__(self, daemon: Any, path: Path) -> None:
+    def __init__(self, daemon: Any, store: Store) -> None:
         self.daemon = daemon
-        self._path = path
+        self._store = store
         self._listed = secrets.token_bytes(20)
         self._key = new_key()
         assert self.add_key(self._key)[0] == 200
         assert self.list_torrent(self._listed) == OK
+
+    @property
+    def server(self) -> bytes:
+        """As error texts call it."""
+        return {"sqlite3": b"Sqlite3", "mysql": b"MySQL", "postgresql": b"PostgreSQL"}[self._store.driver]
 
     def add_key(self, key: str) -> tuple[int, bytes]:
         return self._call("keys", method="POST", body={"key": key, "seconds_valid": None})
@@ -69,13 +72,12 @@ class Tracker:
         return b"failure reason" not in body
 
     def stored(self, statement: str) -> set[str]:
-        with contextlib.closing(sqlite3.connect(self._path)) as database:
-            return {text for (text,) in database.execute(statement)}
+        return {text for (text,) in self._store.execute(statement)}
 
     def check(self, *, keys: Iterable[str] = (), info_hashes: Iterable[bytes] = ()) -> None:
         """That memory holds, of these, what the database holds, and that a reload changes nothing."""
         known_keys, known_hashes = set(keys), set(info_hashes)
-        stored_keys = known_keys & self.stored("SELECT key FROM keys")
+        stored_keys = known_keys & self.stored('SELECT "key" FROM "keys"')
         rows = self.stored("SELECT info_hash FROM whitelist")
         stored_hashes = {info_hash for info_hash in known_hashes if info_hash.hex() in rows}
         for _ in range(2):
@@ -85,10 +87,13 @@ class Tracker:
 
 
 @pytest.fixture
-def tracker(start: Callable[..., Any], configure: Callable[..., str], tmp_path: Path) -> Iterator[Tracker]:
-    daemon = start(configure(private=True, listed=True))
+def tracker(
+    start: Callable[..., Any], configure_stored: Callable[..., str], store: Store
+) -> Iterator[Tracker]:
+    """Over each kind of database in its turn."""
+    daemon = start(configure_stored(private=True, listed=True))
     with unharmed(daemon):
-        yield Tracker(daemon, tmp_path / "sqlite3.db")
+        yield Tracker(daemon, store)
 
 
 def new_key() -> str:
@@ -123,7 +128,7 @@ def test_of_the_same_key_added_many_times_at_once_one_is_added(tracker: Tracker)
         refusal = (
             500,
             b'Unhandled rejection: Err { reason: "failed to generate key: '
-            b'The Sqlite3 query was malformed: UNIQUE constraint failed: keys.key" }',
+            b'The %b query was malformed: UNIQUE constraint failed: keys.key" }' % tracker.server,
         )
         added = {"key": key, "valid_until": None, "expiry_time": None}
         body = str(added).replace("'", '"').replace("None", "null").replace(" ", "").encode()
@@ -139,7 +144,7 @@ def test_of_the_same_key_deleted_many_times_at_once_one_is_deleted(tracker: Trac
         answers = Counter(at_once(*[lambda key=key: tracker.delete_key(key)] * RIVALS))  # type: ignore[misc]
         assert answers.pop(OK) == 1
         ((status, body),) = answers
-        assert (status, b"Failed to remove record from Sqlite3 database" in body) == (500, True)
+        assert (status, b"Failed to remove record from %b database" % tracker.server in body) == (500, True)
     tracker.check(keys=keys)
     assert tracker.admitted_keys(keys) == set()
 

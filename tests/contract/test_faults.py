@@ -25,6 +25,7 @@ from tests.contract.doors import (
     connection_id,
     unharmed,
 )
+from tests.servers import Store
 from torrust_py.udp.packets import encode_connect_request
 
 pytestmark = pytest.mark.slow
@@ -154,15 +155,6 @@ def wait_until_served(daemon: Any) -> None:
 # --- a locked database
 
 
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Nobody else can write to the database."""
-    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as database:
-        database.execute("BEGIN EXCLUSIVE")
-        yield
-        database.execute("ROLLBACK")
-
-
 def timed(call: Callable[[], tuple[int, bytes]]) -> tuple[int, bytes, float]:
     begun = time.monotonic()
     status, body = call()
@@ -170,9 +162,9 @@ def timed(call: Callable[[], tuple[int, bytes]]) -> tuple[int, bytes, float]:
 
 
 def test_while_the_database_is_locked_only_the_administrator_waits(
-    start: Start, configure: Configure, tmp_path: Path
+    start: Start, configure_stored: Configure, store: Store
 ) -> None:
-    daemon = start(configure(listed=True))
+    daemon = start(configure_stored(listed=True))
     old, new = b"\x01" * 20, b"\x02" * 20
     assert daemon.api(f"whitelist/{old.hex()}", method="POST")[0] == 200
     changes = {
@@ -182,7 +174,7 @@ def test_while_the_database_is_locked_only_the_administrator_waits(
     }
     with unharmed(daemon), ThreadPoolExecutor(len(changes)) as administrators, daemon.udp() as client:
         connection = connection_id(client)
-        with locked(tmp_path / "sqlite3.db"):
+        with store.locked():
             calls = {name: administrators.submit(timed, change) for name, change in changes.items()}
             asked = 0
             while not all(call.done() for call in calls.values()):
@@ -205,12 +197,12 @@ def test_while_the_database_is_locked_only_the_administrator_waits(
 
 
 def test_a_lock_that_is_released_in_time_delays_the_administrator_only(
-    start: Start, configure: Configure, tmp_path: Path
+    start: Start, configure_stored: Configure, store: Store
 ) -> None:
-    daemon = start(configure(listed=True))
+    daemon = start(configure_stored(listed=True))
     added = b"\x03" * 20
     with unharmed(daemon), ThreadPoolExecutor(1) as administrator:
-        with locked(tmp_path / "sqlite3.db"):
+        with store.locked():
             call = administrator.submit(daemon.api, f"whitelist/{added.hex()}", method="POST")
             until = time.monotonic() + 1
             while time.monotonic() < until:
@@ -248,8 +240,10 @@ def test_a_hundred_thousand_keys_are_read_anew_while_udp_goes_on(start: Start, t
 # --- a kill
 
 
-def test_every_change_that_was_acknowledged_outlives_a_kill(start: Start, configure: Configure) -> None:
-    config = configure(private=True, listed=True)
+def test_every_change_that_was_acknowledged_outlives_a_kill(
+    start: Start, configure_stored: Configure
+) -> None:
+    config = configure_stored(private=True, listed=True)
     daemon = start(config)
     listed: list[bytes] = []
     keys: list[str] = []

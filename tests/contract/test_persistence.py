@@ -65,13 +65,9 @@ def completed(daemon: Any) -> int:
 
 
 @pytest.fixture
-def configure(configure: Configure, store: Store) -> Configure:
+def configure(configure_stored: Configure) -> Configure:
     """As ever, with the database of `store`."""
-
-    def one(**options: Any) -> str:
-        return configure(**options).replace('path = "sqlite3.db"', store.config)
-
-    return one
+    return configure_stored
 
 
 @pytest.fixture

@@ -12,8 +12,13 @@ WAIT = 0.8
 and then nobody should wait the sum of their times.
 """
 
-WAIT_FOR_LOAD = 4.0
+WAIT_FOR_LOAD = 3.8
 """Seconds that it waits while the whole collection is read anew, which takes its time."""
+
+LIMIT = 3.9
+"""Seconds after which the caller of a change is told that it failed, whether it waited for others or for a
+database that has stopped answering since. The API promises four.
+"""
 
 Undo = Callable[[], Awaitable[None]]
 """Makes the database what memory is. Raises DatabaseError."""
@@ -25,10 +30,10 @@ class Changes:
     """The changes of one collection. Memory and database cannot part: no two changes overlap, and none ends
     halfway because its caller went away.
 
-    A change is in doubt if the database, told to make it, did not say that it has (ChangeInDoubt). Its caller
-    is told that it failed, and memory stays as it was; as soon as the database answers, and before anything
-    else is changed or loaded, the database is made to agree with memory again. If the process ends before
-    that, the log says so, and the next start takes what the database has.
+    A change is in doubt if the database, told to make it, did not say that it has (ChangeInDoubt), or said so
+    after LIMIT. Its caller is told that it failed, and memory stays as it was; as soon as the database
+    answers, and before anything else is changed or loaded, the database is made to agree with memory again.
+    If the process ends before that, the log says so, and the next start takes what the database has.
     """
 
     def __init__(self) -> None:
@@ -38,15 +43,19 @@ class Changes:
         self._undo: Undo | None = None
         self._doubt = asyncio.Event()
 
-    async def run(self, change: Coroutine[None, None, None], *, undo: Undo) -> None:
-        """Make `change`, also if the caller is cancelled meanwhile. Raises DatabaseError."""
-        task = asyncio.ensure_future(self._in_turn(change, undo))
-        await self._finish(task)
+    async def run(self, change: Coroutine[None, None, None], *, keep: Callable[[], None], undo: Undo) -> None:
+        """Make `change` in the database and then in memory, which is `keep`, also if the caller is cancelled
+        meanwhile. Raises DatabaseError, after LIMIT seconds at the latest.
+        """
+        too_late = asyncio.Event()
+        task = asyncio.ensure_future(self._change(change, keep, undo, too_late))
+        if not await _wait(task, limit=LIMIT):
+            too_late.set()
+            raise DatabaseError("The database has not answered in time")
 
     async def load(self, load: Coroutine[None, None, None]) -> None:
-        """Make a change that reads the whole collection anew. Raises DatabaseError."""
-        task = asyncio.ensure_future(self._in_turn(load))
-        await self._finish(task)
+        """Make a change that reads the whole collection anew, which may take long. Raises DatabaseError."""
+        await _wait(asyncio.ensure_future(self._load(load)), limit=None)
 
     @property
     def is_in_doubt(self) -> bool:
@@ -61,12 +70,19 @@ class Changes:
         async with self._turn(WAIT_FOR_LOAD):
             pass
 
-    async def _in_turn(self, change: Coroutine[None, None, None], undo: Undo | None = None) -> None:
-        """`undo` is None for a load."""
+    async def _change(
+        self,
+        change: Coroutine[None, None, None],
+        keep: Callable[[], None],
+        undo: Undo,
+        too_late: asyncio.Event,
+    ) -> None:
         with closing(change):  # which may never begin
             async with self._turn(WAIT_FOR_LOAD if self._loading else WAIT):
                 try:
-                    await (change if undo is not None else self._marked(change))
+                    await change
+                    if too_late.is_set():
+                        raise ChangeInDoubt("it answered too late")
                 except ChangeInDoubt as error:
                     self._undo = undo
                     self._doubt.set()
@@ -74,6 +90,17 @@ class Changes:
                         "A change may have been made; it will be undone when the database answers: %s", error
                     )
                     raise
+                keep()
+
+    async def _load(self, load: Coroutine[None, None, None]) -> None:
+        with closing(load):
+            async with self._turn(WAIT_FOR_LOAD if self._loading else WAIT):
+                self._loading = self._load_failed = True
+                try:
+                    await load
+                    self._load_failed = False
+                finally:
+                    self._loading = False
 
     @asynccontextmanager
     async def _turn(self, patience: float) -> AsyncIterator[None]:
@@ -98,23 +125,23 @@ class Changes:
         self._doubt.clear()
         _log.warning("The change that may have been made is undone")
 
-    async def _marked(self, load: Coroutine[None, None, None]) -> None:
-        self._loading = self._load_failed = True
-        try:
-            await load
-            self._load_failed = False
-        finally:
-            self._loading = False
 
-    async def _finish(self, task: asyncio.Future[None]) -> None:
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError:
+async def _wait(task: asyncio.Future[None], *, limit: float | None) -> bool:
+    """Whether it ended within `limit` seconds; if so, its error is raised. If not, it goes on."""
+    try:
+        await asyncio.wait([task], timeout=limit)
+    finally:
+        if not task.done():
             task.add_done_callback(_report)
-            raise
+    if task.done():
+        task.result()
+    return task.done()
 
 
 def _report(task: asyncio.Future[None]) -> None:
     """The failure of a change for which nobody waits any longer."""
-    if not task.cancelled() and (error := task.exception()) is not None:
-        _log.warning("A change whose caller went away failed: %s", error)
+    if task.cancelled():
+        return
+    error = task.exception()
+    if error is not None and not isinstance(error, ChangeInDoubt):  # of which the log has a line already
+        _log.warning("A change for which nobody waited any longer failed: %s", error)

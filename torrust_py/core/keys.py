@@ -57,22 +57,24 @@ class Keys:
 
     async def add(self, key: PeerKey) -> None:
         """Remember a new key, also across restarts. Raises DatabaseError, also if the key exists."""
-        await self._changes.run(self._add(key), undo=partial(self._restore, key.key))
+        await self._changes.run(
+            self._table.add_key(key), keep=partial(self._keep, key), undo=partial(self._restore, key.key)
+        )
 
     async def remove(self, key: str) -> None:
         """Forget a key. Raises DatabaseError, also if the database does not have it."""
-        await self._changes.run(self._remove(key), undo=partial(self._restore, key))
+        await self._changes.run(
+            self._table.remove_key(key), keep=partial(self._forget, key), undo=partial(self._restore, key)
+        )
 
     async def load(self) -> None:
         """Replace what memory holds by what the database holds; all of it or, on DatabaseError, nothing."""
         await self._changes.load(self._load())
 
-    async def _add(self, key: PeerKey) -> None:
-        await self._table.add_key(key)
+    def _keep(self, key: PeerKey) -> None:
         self._valid_until[key.key] = key.valid_until
 
-    async def _remove(self, key: str) -> None:
-        await self._table.remove_key(key)
+    def _forget(self, key: str) -> None:
         self._valid_until.pop(key, None)
 
     async def _restore(self, key: str) -> None:

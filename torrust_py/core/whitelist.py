@@ -66,23 +66,23 @@ class ListedTorrents:
 
     async def add(self, info_hash: InfoHash) -> None:
         """Allow `info_hash`, also across restarts. Raises DatabaseError."""
-        await self._changes.run(self._add(info_hash), undo=partial(self._restore, info_hash))
+        await self._changes.run(
+            self._table.add_to_whitelist(info_hash),
+            keep=partial(self._whitelist.add, info_hash),
+            undo=partial(self._restore, info_hash),
+        )
 
     async def remove(self, info_hash: InfoHash) -> None:
         """No longer allow `info_hash`. Raises DatabaseError."""
-        await self._changes.run(self._remove(info_hash), undo=partial(self._restore, info_hash))
+        await self._changes.run(
+            self._table.remove_from_whitelist(info_hash),
+            keep=partial(self._whitelist.discard, info_hash),
+            undo=partial(self._restore, info_hash),
+        )
 
     async def load(self) -> None:
         """Replace what memory holds by what the database holds; all of it or, on DatabaseError, nothing."""
         await self._changes.load(self._load())
-
-    async def _add(self, info_hash: InfoHash) -> None:
-        await self._table.add_to_whitelist(info_hash)
-        self._whitelist.add(info_hash)
-
-    async def _remove(self, info_hash: InfoHash) -> None:
-        await self._table.remove_from_whitelist(info_hash)
-        self._whitelist.discard(info_hash)
 
     async def _restore(self, info_hash: InfoHash) -> None:
         await self._table.restore_in_whitelist(info_hash, listed=info_hash in self._whitelist)
