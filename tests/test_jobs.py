@@ -178,6 +178,25 @@ async def test_what_was_refused_is_reported_once(
     ]
 
 
+async def test_a_shortage_of_memory_is_told_when_it_begins_and_when_it_ends(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "REPORT_INTERVAL", 0.01)
+    looks, answers = Count(), iter([False, True, True, False])
+
+    def is_short() -> bool:
+        looks()
+        return next(answers, False)
+
+    with caplog.at_level(logging.INFO):
+        async with running(jobs.report_shortage(is_short)):
+            await looks.reaches(6)
+    assert [(record.levelname, record.getMessage().split(":")[0]) for record in caplog.records] == [
+        ("WARNING", "Memory is nearly used up"),
+        ("INFO", "There is memory for new peers again"),
+    ]
+
+
 @pytest.mark.slow
 async def test_the_garbage_collector_does_not_look_at_many_torrents_again(
     monkeypatch: pytest.MonkeyPatch,

@@ -383,3 +383,4 @@ def _jobs(
         yield partial(jobs.spare_collections, lambda: swarms.made)
     look = partial(jobs.noteworthy, core.plane.statistics, core.plane.swarms, udp_trackers, connections)
     yield partial(jobs.report_refusals, look)
+    yield partial(jobs.report_shortage, lambda: core.plane.swarms.pressure().is_short_of_memory)

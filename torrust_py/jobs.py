@@ -184,6 +184,22 @@ async def report_refusals(look: Callable[[], Noteworthy]) -> None:
         before = now
 
 
+async def report_shortage(is_short: Callable[[], bool]) -> None:
+    """A line when memory is nearly used up, and one when it no longer is; looked at once a minute."""
+    was_short = False
+    while True:
+        if is_short() != was_short:
+            was_short = not was_short
+            if was_short:
+                _report_log.warning(
+                    "Memory is nearly used up: new peers take the place of others. Give this process more, "
+                    "or lower core.limits.max_peers"
+                )
+            else:
+                _report_log.info("There is memory for new peers again")
+        await asyncio.sleep(REPORT_INTERVAL)
+
+
 class Room(Protocol):
     """What has room for so many connections, and counts for how many there was none."""
 

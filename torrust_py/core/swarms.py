@@ -12,6 +12,7 @@ milliseconds from an origin that lies before the start.
 """
 
 import itertools
+import mmap
 import random
 from array import array
 from collections.abc import Callable, Iterable, Iterator
@@ -45,6 +46,14 @@ from torrust_py.core.types import (
     SwarmPeer,
     SwarmView,
 )
+
+MEMORY_TO_SPARE = 8 << 20
+"""Bytes that must be to be had before a peer is added, so that all else finds memory too. Where there are
+fewer, the tracker is full: a new peer takes the place of another.
+"""
+
+NEW_PEERS_A_LOOK = 256
+"""How often that is looked at: they take a tenth of it at most."""
 
 
 class Limits(NamedTuple):
@@ -87,6 +96,8 @@ class Pressure(NamedTuple):
     """A new torrent took the place of one that only a single announce had touched."""
     unstored: int
     """An announce was answered, but its new torrent found no room."""
+    is_short_of_memory: bool = False
+    """Of less than MEMORY_TO_SPARE, when last looked at."""
 
 
 class Exported(NamedTuple):
@@ -222,6 +233,8 @@ class PortableSwarms:
         self._replaced_peers = 0
         self._evicted_torrents = 0
         self._unstored = 0
+        self._is_short = False
+        self._until_look = 0
         self._oldest = 0  # the second in which a peer must have been seen to stay
         self._expiry: Iterator[int] = self._expiry_pass()
 
@@ -267,7 +280,7 @@ class PortableSwarms:
         return Totals(len(self._table), self._seeders, self._completed, self._leechers)
 
     def pressure(self) -> Pressure:
-        return Pressure(self._replaced_peers, self._evicted_torrents, self._unstored)
+        return Pressure(self._replaced_peers, self._evicted_torrents, self._unstored, self._is_short)
 
     def expire(self, now_ms: int, *, work: int) -> bool:
         self._oldest = now_ms // 1000 - self._retention.max_peer_timeout
@@ -372,15 +385,20 @@ class PortableSwarms:
                 position = half.find(endpoint)
                 if position >= 0:
                     return swarm, self._update(swarm, half, position, announced, now_ms)
+        self._look_at_memory()
         if swarm is None or swarm.peers == 0:
             if not self._make_room():
                 self._unstored += 1
                 return swarm, -1
         elif self._is_full(swarm):
             self._replace_one(swarm, endpoint)
-        if swarm is None:
-            swarm = self._new(info_hash)
-        position = swarm.half(len(endpoint)).add(endpoint, announced, now_ms)
+        try:
+            if swarm is None:
+                swarm = self._new(info_hash)
+            position = swarm.half(len(endpoint)).add(endpoint, announced, now_ms)
+        except MemoryError:
+            self._is_short = True
+            raise
         self._count(swarm, leechers=announced.left != 0, seeders=announced.left == 0)
         return swarm, position
 
@@ -540,10 +558,23 @@ class PortableSwarms:
         return 0 < self._limits.max_torrents <= 2 * len(self._table)
 
     def _has_no_room_for_peers(self) -> bool:
-        return 0 < self._limits.max_peers <= self._seeders + self._leechers
+        return self._is_short or 0 < self._limits.max_peers <= self._seeders + self._leechers
 
     def _is_full(self, swarm: "_Swarm") -> bool:
         return self._has_no_room_for_peers() or 0 < self._limits.max_peers_per_torrent <= swarm.peers
+
+    def _look_at_memory(self) -> None:
+        """Before a peer is put in: every so often, whether there is memory to spare."""
+        if self._until_look > 0:
+            self._until_look -= 1
+            return
+        self._until_look = NEW_PEERS_A_LOOK - 1
+        try:
+            mmap.mmap(-1, MEMORY_TO_SPARE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
+        except OSError:
+            self._is_short = True
+        else:
+            self._is_short = False
 
     def _replace_one(self, swarm: "_Swarm", endpoint: Endpoint) -> None:
         """Take out a random peer, of the endpoint's family if the swarm has any."""

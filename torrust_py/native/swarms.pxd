@@ -52,6 +52,9 @@ cdef struct Store:
     uint64_t max_torrents
     uint64_t max_peers
     uint64_t max_peers_per_torrent
+    # whether memory is nearly used up, and after how many new peers that is looked at again
+    bint is_short
+    uint32_t until_look
     int64_t max_peer_timeout
     bint remove_peerless
     bint keep_completed

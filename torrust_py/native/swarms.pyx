@@ -22,8 +22,26 @@ from torrust_py.native.siphash cimport SipKey, table_hash
 
 from torrust_py.core.database import Completed
 from torrust_py.core.records import MOST_PEERS, PEERS_A_PART, BadRecords
-from torrust_py.core.swarms import Exported, Imported, Limits, Pressure, Retention, Totals
+from torrust_py.core.swarms import (
+    MEMORY_TO_SPARE,
+    NEW_PEERS_A_LOOK,
+    Exported,
+    Imported,
+    Limits,
+    Pressure,
+    Retention,
+    Totals,
+)
 from torrust_py.core.types import NO_SWARM, AnnounceEvent, Families, Peer, SwarmCounts, SwarmPeer, SwarmView
+
+cdef extern from "<sys/mman.h>" nogil:
+    int MAP_ANONYMOUS
+    int MAP_PRIVATE
+    int PROT_READ
+    int PROT_WRITE
+    void *MAP_FAILED
+    void *mmap(void *address, size_t size, int protection, int flags, int file, long offset)
+    int munmap(void *address, size_t size)
 
 cdef enum:
     SMALL = 32
@@ -47,6 +65,8 @@ cdef enum:
     BUCKETS_A_STEP = 4096
     BUCKETS_A_UNIT = 8  # of the expiry pass: so many buckets cost what a torrent costs
     NO_PEER = 0xFFFFFFFF
+    A_LOOK = 256
+    TO_SPARE = 8388608
 
 
 cdef struct Large:
@@ -664,12 +684,25 @@ cdef inline bint has_no_room_for_restored(const Store *store) noexcept nogil:
 
 
 cdef inline bint has_no_room_for_peers(const Store *store) noexcept nogil:
-    return 0 < store.max_peers <= store.seeders + store.leechers
+    return store.is_short or 0 < store.max_peers <= store.seeders + store.leechers
 
 
 cdef inline bint is_full(const Store *store, uint64_t peers) noexcept nogil:
     """No room for another peer in a swarm of so many."""
     return has_no_room_for_peers(store) or 0 < store.max_peers_per_torrent <= peers
+
+
+cdef void look_at_memory(Store *store) noexcept nogil:
+    """Before a peer is put in: every so often, whether there is memory to spare."""
+    cdef void *spare
+    if store.until_look > 0:
+        store.until_look -= 1
+        return
+    store.until_look = A_LOOK - 1
+    spare = mmap(NULL, TO_SPARE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+    store.is_short = spare == MAP_FAILED
+    if not store.is_short:
+        munmap(spare, TO_SPARE)
 
 
 cdef bint make_room(Store *store) noexcept nogil:
@@ -719,6 +752,7 @@ cdef int keep_peer(Store *store, const Announce *request, View *view) noexcept n
         position = find_announced(store, &half, request)
     if position >= 0:
         return keep_known_peer(store, request, view, &half, <uint32_t>position)
+    look_at_memory(store)
     if swarm != NULL:
         counts(swarm, &seeders, &leechers)
     if seeders + leechers == 0:
@@ -730,10 +764,12 @@ cdef int keep_peer(Store *store, const Announce *request, View *view) noexcept n
     if swarm == NULL:
         swarm = new_torrent(store, request.info_hash, request.hash)
         if swarm == NULL:
+            store.is_short = True
             return -1
     open_half(swarm, request.family, &half)
     position = add_peer(store, &half, request)
     if position < 0:
+        store.is_short = True
         if view.swarm == NULL:
             drop_torrent(store, swarm)
         return -1
@@ -1405,6 +1441,7 @@ cdef bytes chosen_bytes(Store *store, const View *view, int family):
 
 
 assert WHOLE == MOST_PEERS and PART == PEERS_A_PART
+assert A_LOOK == NEW_PEERS_A_LOOK and TO_SPARE == MEMORY_TO_SPARE
 cdef int64_t MOST_SECONDS = 0x10000000000  # so that no time overflows
 cdef object EVENTS = tuple(AnnounceEvent)
 cdef object OF_IPV4 = Families.IPV4
@@ -1516,7 +1553,9 @@ cdef class NativeSwarms:
 
     def pressure(self):
         cdef Store *store = &self.store
-        return Pressure(store.replaced_peers, store.evicted_torrents, store.unstored)
+        return Pressure(
+            store.replaced_peers, store.evicted_torrents, store.unstored, bool(store.is_short)
+        )
 
     def expire(self, now_ms, *, work):
         cdef int64_t oldest = now_ms // 1000 - self.store.max_peer_timeout
