@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 from tests.certificates import make_certificate
 from tests.forms import FORMS
 from tests.servers import DRIVERS, Server, Store, running_server, sqlite_store
-from torrust_py.core.database import Completed, Database, PeerKey
+from torrust_py.core.database import BlacklistEntry, Completed, Database, PeerKey
 from torrust_py.core.errors import DatabaseError
 from torrust_py.core.types import InfoHash
 from torrust_py.databases import open_database
@@ -39,6 +39,7 @@ class MemoryDatabase:
     def __init__(self) -> None:
         self.keys: dict[str, PeerKey] = {}
         self.whitelist: dict[InfoHash, None] = {}
+        self.blacklist: dict[InfoHash, BlacklistEntry] = {}
         self.completed: dict[InfoHash, int] = {}
         self.secrets: dict[str, bytes] = {}
 
@@ -86,6 +87,33 @@ class MemoryDatabase:
         self.whitelist.pop(info_hash, None)
         if listed:
             self.whitelist[info_hash] = None
+
+    def load_blacklist(self) -> AsyncIterator[Sequence[BlacklistEntry]]:
+        return _batches(self.blacklist.values())
+
+    async def add_to_blacklist(self, entries: Sequence[BlacklistEntry]) -> None:
+        await asyncio.sleep(0)
+        self.blacklist |= {entry.info_hash: entry for entry in entries}
+
+    async def remove_from_blacklist(self, info_hash: InfoHash) -> None:
+        await asyncio.sleep(0)
+        self.blacklist.pop(info_hash, None)
+
+    async def restore_in_blacklist(
+        self, info_hashes: Sequence[InfoHash], kept: Sequence[BlacklistEntry]
+    ) -> None:
+        await asyncio.sleep(0)
+        for info_hash in info_hashes:
+            self.blacklist.pop(info_hash, None)
+        self.blacklist |= {entry.info_hash: entry for entry in kept}
+
+    async def remove_expired_from_blacklist(self, unix_now: int) -> None:
+        await asyncio.sleep(0)
+        self.blacklist = {
+            info_hash: entry
+            for info_hash, entry in self.blacklist.items()
+            if entry.valid_until is None or entry.valid_until > unix_now
+        }
 
     async def load_secret(self, name: str, *, size: int) -> bytes:
         await asyncio.sleep(0)

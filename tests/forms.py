@@ -2,15 +2,18 @@
 
 import os
 import random
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from importlib import import_module
 from types import ModuleType
 from typing import Any
 
 import pytest
 
+from torrust_py.core.blacklist import Blacklist
+from torrust_py.core.database import BlacklistEntry
 from torrust_py.core.statistics import PortableStatistics, Statistics
 from torrust_py.core.swarms import PortableSwarms, Random, Swarms
+from torrust_py.core.types import InfoHash
 from torrust_py.core.whitelist import PortableWhitelist, Whitelist
 from torrust_py.udp import ConnectionIds, PortableConnectionIds
 
@@ -46,6 +49,32 @@ def make_whitelist(form: str) -> Whitelist:
     if form == "portable":
         return PortableWhitelist()
     return native("whitelist").NativeWhitelist()  # type: ignore[no-any-return]  # as above
+
+
+class _KeptTable:
+    """A table that takes everything, and of which nothing is read."""
+
+    async def load_blacklist(self) -> AsyncIterator[Sequence[BlacklistEntry]]:
+        yield []
+
+    async def add_to_blacklist(self, entries: Sequence[BlacklistEntry]) -> None:
+        pass
+
+    async def remove_from_blacklist(self, info_hash: InfoHash) -> None:
+        pass
+
+    async def restore_in_blacklist(
+        self, info_hashes: Sequence[InfoHash], kept: Sequence[BlacklistEntry]
+    ) -> None:
+        pass
+
+    async def remove_expired_from_blacklist(self, unix_now: int) -> None:
+        pass
+
+
+def make_blacklist(refused: Whitelist, swarms: Swarms) -> Blacklist:
+    """Without a database. `refused` is what a plane looks into."""
+    return Blacklist(_KeptTable(), refused, swarms)
 
 
 def make_statistics(form: str) -> Statistics:

@@ -165,7 +165,7 @@ async def test_files_are_looked_at_by_the_clock_and_when_asked(
         return False
 
     renew(files, tmp_path)
-    job = asyncio.create_task(jobs.refresh_certificates(certificates.refresh, nobody_asks))
+    job = asyncio.create_task(jobs.refresh_files(certificates.refresh, None, nobody_asks))
     async with asyncio.timeout(5):
         await has_looked.wait()
     job.cancel()

@@ -25,6 +25,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "health": ({"core", "web"}, {"aiohttp", "yarl"}),
     "jobs": ({"core"}, set()),
     "snapshots": ({"core"}, set()),
+    "blacklist_file": ({"core", "listeners"}, set()),
     "clock": (set(), set()),
     "certificates": ({"listeners"}, set()),
     "listeners": (set(), set()),
@@ -32,8 +33,8 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "memory": (set(), set()),
     "app": (
         {
-            "api", "clock", "config", "core", "data_planes", "databases", "health", "http", "jobs",
-            "listeners", "logs", "memory", "services", "signals", "snapshots", "systemd", "udp", "web",
+            "api", "blacklist_file", "clock", "config", "core", "data_planes", "databases", "health", "http",
+            "jobs", "listeners", "logs", "memory", "services", "signals", "snapshots", "systemd", "udp", "web",
         },
         {"aiohttp"},
     ),

@@ -15,8 +15,10 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from torrust_py import jobs
+from torrust_py.blacklist_file import BlacklistFile
 from torrust_py.clock import Clock
 from torrust_py.config import Config
+from torrust_py.core.blacklist import Blacklist
 from torrust_py.core.changes import Changes
 from torrust_py.core.completed import CompletedCounters
 from torrust_py.core.database import Database
@@ -85,7 +87,9 @@ async def _run(config: Config, data_plane: str | None, signals: StopSignals, rel
             _app_log.warning("No services enabled in configuration")
         plane = form(_limits(config, form.cost), _retention(config))
         core = await _load_core(config, database, plane)
+        blacklist_file = await _load_blacklist_file(config, core.blacklist)
         snapshot = await _load_snapshot(config, plane, clock)
+        await core.blacklist.drop_peers()
         stack.push_async_callback(_write_for_the_last_time, core, snapshot)
         services = await stack.enter_async_context(Services(held))
         udp_trackers = await _start_udp_trackers(config, core, services, clock, database)
@@ -109,7 +113,7 @@ async def _run(config: Config, data_plane: str | None, signals: StopSignals, rel
         gc.enable()
         work: list[jobs.Job] = [
             *_jobs(config, core, clock, snapshot, udp_trackers, connections),
-            partial(jobs.refresh_certificates, services.certificates.refresh, reload.wait),
+            partial(jobs.refresh_files, services.certificates.refresh, blacklist_file, reload.wait),
         ]
         if (interval := manager.watchdog_interval) is not None:
             work.append(partial(jobs.show_life, partial(manager.tell, "WATCHDOG=1"), interval=interval))
@@ -134,6 +138,7 @@ class _Core(NamedTuple):
     plane: DataPlane
     keys: Keys
     listed: ListedTorrents
+    blacklist: Blacklist
     completed: CompletedCounters
 
 
@@ -144,15 +149,21 @@ async def _load_core(config: Config, database: Database, plane: DataPlane) -> _C
         database, check_expiration=core.private_mode is None or core.private_mode.check_keys_expiration
     )
     listed = ListedTorrents(database, plane.whitelist)
+    blacklist = Blacklist(database, plane.blacklist, plane.swarms)
     completed = CompletedCounters(database, plane.swarms)
     if core.private:
         await _loaded("keys", keys.load())
     if core.listed:
         await _loaded("whitelist", listed.load())
+    await _loaded("blacklist", blacklist.load(time.time()))
+    if blacklist.of_database:
+        _app_log.info("Blacklist: %s torrents of the database", blacklist.of_database)
     if core.tracker_policy.persistent_torrent_completed_stat:
         await _loaded("completed counters", _load_completed(completed))
-    tracker = Tracker(_rules(config), swarms=plane.swarms, whitelist=plane.whitelist, keys=keys)
-    return _Core(tracker, plane, keys, listed, completed)
+    tracker = Tracker(
+        _rules(config), swarms=plane.swarms, whitelist=plane.whitelist, blacklist=blacklist, keys=keys
+    )
+    return _Core(tracker, plane, keys, listed, blacklist, completed)
 
 
 async def _loaded(what: str, load: Awaitable[None]) -> None:
@@ -175,6 +186,15 @@ async def _load_completed(completed: CompletedCounters) -> None:
             restored,
             rows,
         )
+
+
+async def _load_blacklist_file(config: Config, blacklist: Blacklist) -> BlacklistFile | None:
+    """Raises StartError if it cannot be used."""
+    if config.core.blacklist_path is None:
+        return None
+    file = BlacklistFile(config.core.blacklist_path, blacklist)
+    await file.load()
+    return file
 
 
 async def _load_snapshot(config: Config, plane: DataPlane, clock: Clock) -> SnapshotKeeper | None:
@@ -248,6 +268,7 @@ async def _write_for_the_last_time(core: _Core, snapshot: SnapshotKeeper | None)
         _save_for_the_last_time(core.completed),
         _undo_for_the_last_time("keys", core.keys.changes),
         _undo_for_the_last_time("whitelist", core.listed.changes),
+        _undo_for_the_last_time("blacklist", core.blacklist.changes),
         *([] if snapshot is None else [_save_snapshot(snapshot)]),
     )
 
@@ -351,6 +372,7 @@ async def _start_api(config: Config, core: _Core, services: Services, clock: Clo
             usage_statistics=config.core.tracker_usage_statistics,
             keys=core.keys,
             listed=core.listed,
+            blacklist=core.blacklist,
             tokens=tokens,
             unix_offset_ms=clock.unix_offset_ms,
             unix_now_ns=time.time_ns,
@@ -375,7 +397,8 @@ def _jobs(
         yield partial(jobs.remove_inactive_peers, core.plane.swarms, clock.now_ms, interval=interval)
     if config.core.tracker_policy.persistent_torrent_completed_stat:
         yield partial(jobs.save_completed, core.completed)
-    for collection in (core.keys, core.listed):
+    yield partial(jobs.end_blacklistings, core.blacklist, time.time)
+    for collection in (core.keys, core.listed, core.blacklist):
         yield partial(jobs.undo_doubtful_changes, collection.changes)
     if snapshot is not None and config.core.snapshot is not None:
         yield partial(jobs.save_snapshots, snapshot.save, interval=config.core.snapshot.interval)

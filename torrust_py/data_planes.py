@@ -83,6 +83,10 @@ class DataPlane(Protocol):
     def whitelist(self) -> Whitelist: ...
 
     @property
+    def blacklist(self) -> Whitelist:
+        """The set of all that are refused."""
+
+    @property
     def statistics(self) -> Statistics: ...
 
     def udp(self, tracker: Tracker, secret: bytes, *, unix_offset_ms: int, now_ms: NowMs) -> OpenUdpTracker:
@@ -100,6 +104,7 @@ class PortableDataPlane:
     def __init__(self, limits: Limits, retention: Retention) -> None:
         self.swarms = PortableSwarms(limits=limits, retention=retention)
         self.whitelist = PortableWhitelist()
+        self.blacklist = PortableWhitelist()
         self.statistics = PortableStatistics()
 
     def udp(self, tracker: Tracker, secret: bytes, *, unix_offset_ms: int, now_ms: NowMs) -> OpenUdpTracker:
@@ -126,6 +131,7 @@ class NativeDataPlane:
 
         self.swarms = NativeSwarms(limits=limits, retention=retention)
         self.whitelist = NativeWhitelist()
+        self.blacklist = NativeWhitelist()
         self.statistics = NativeStatistics()
 
     def udp(self, tracker: Tracker, secret: bytes, *, unix_offset_ms: int, now_ms: NowMs) -> OpenUdpTracker:
@@ -144,6 +150,7 @@ class NativeDataPlane:
                 rules=tracker.rules,
                 swarms=self.swarms,
                 whitelist=self.whitelist,
+                blacklist=self.blacklist,
                 statistics=self.statistics,
                 connection_ids=ids,
             )
@@ -164,6 +171,7 @@ class NativeDataPlane:
                 on_reverse_proxy=on_reverse_proxy,
                 swarms=self.swarms,
                 whitelist=self.whitelist,
+                blacklist=self.blacklist,
                 statistics=self.statistics,
             )
             return PlaneTracker(listener, handler, connections, make_plane, now_ms=now_ms)
@@ -177,6 +185,7 @@ def make_http_plane(
     on_reverse_proxy: bool,
     swarms: "NativeSwarms",
     whitelist: "NativeWhitelist",
+    blacklist: "NativeWhitelist",
     statistics: "NativeStatistics",
 ) -> "Callable[..., HttpPlane]":
     """What makes the compiled plane of a listening socket, as PlaneTracker asks for it."""
@@ -186,6 +195,7 @@ def make_http_plane(
         HttpPlane,
         swarms=swarms,
         whitelist=whitelist,
+        blacklist=blacklist,
         statistics=statistics,
         interval=rules.interval,
         interval_min=rules.interval_min,
@@ -203,6 +213,7 @@ def open_udp_plane(
     rules: Rules,
     swarms: "NativeSwarms",
     whitelist: "NativeWhitelist",
+    blacklist: "NativeWhitelist",
     statistics: "NativeStatistics",
     connection_ids: "NativeConnectionIds",
 ) -> "UdpPlane":
@@ -217,6 +228,7 @@ def open_udp_plane(
         is_wildcard=wildcard,
         swarms=swarms,
         whitelist=whitelist,
+        blacklist=blacklist,
         statistics=statistics,
         connection_ids=connection_ids,
         interval=rules.interval,

@@ -1,6 +1,7 @@
 """What the daemon does by the clock. Each job runs until it is cancelled."""
 
 import asyncio
+import contextlib
 import gc
 import itertools
 import logging
@@ -8,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from torrust_py.core.blacklist import Blacklist
 from torrust_py.core.changes import Changes
 from torrust_py.core.completed import CompletedCounters
 from torrust_py.core.errors import DatabaseError
@@ -28,6 +30,9 @@ TORRENTS_A_FREEZE = 20_000
 """Torrents that the garbage collector looks at in some 10 ms."""
 
 RESTART_PAUSE = 1.0
+
+END_INTERVAL = 1.0
+"""Seconds between two looks at which blacklistings have expired."""
 
 LOOK_INTERVAL = 60.0
 """Seconds between two looks at the files of certificates, besides those that the operator asks for."""
@@ -120,13 +125,37 @@ async def save_completed(counters: CompletedCounters) -> None:
             interval = SAVE_INTERVAL
 
 
-async def refresh_certificates(
-    refresh: Callable[..., Awaitable[None]], wait_for_reload: Callable[[float], Awaitable[bool]]
+class ListFile(Protocol):
+    """What is read anew when the operator asks."""
+
+    async def refresh(self) -> None: ...
+
+
+async def refresh_files(
+    refresh_certificates: Callable[..., Awaitable[None]],
+    blacklist: ListFile | None,
+    wait_for_reload: Callable[[float], Awaitable[bool]],
 ) -> None:
-    """When the operator asks, and by itself where files have changed."""
+    """When the operator asks; certificates also by themselves, where files have changed."""
     while True:
         asked = await wait_for_reload(LOOK_INTERVAL)
-        await refresh(always=asked)
+        await refresh_certificates(always=asked)
+        if asked and blacklist is not None:
+            await blacklist.refresh()
+
+
+async def end_blacklistings(blacklist: Blacklist, unix_now: Callable[[], float]) -> None:
+    """Take out what has expired: of memory within a second, then of the database, as soon as it answers."""
+    told: int | None = None
+    while True:
+        await asyncio.sleep(END_INTERVAL)
+        for _ in blacklist.expire(unix_now()):
+            await asyncio.sleep(0)
+        ended = blacklist.ended
+        if ended != told:
+            with contextlib.suppress(DatabaseError):  # then again
+                await blacklist.remove_expired(unix_now())
+                told = ended
 
 
 async def show_life(show: Callable[[], None], *, interval: float) -> None:

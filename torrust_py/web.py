@@ -25,7 +25,7 @@ from aiohttp.http_exceptions import LineTooLong
 from aiohttp.typedefs import Handler as AiohttpHandler
 
 MAX_BODY = 64 * 1024
-"""Bytes of a request's body; a longer one is refused with 413."""
+"""Bytes of a request's body, unless its path may have more; a longer one is refused with 413."""
 
 BODY_TIMEOUT = 5.0
 """Seconds until a body must be there; then 408. (aiohttp would wait for ever, also after a broken chunk.)"""
@@ -107,19 +107,20 @@ def application(
     *,
     log: logging.Logger,
     admit: Callable[[Call], None] = lambda call: None,
+    longer_bodies: Mapping[str, int] = {},
 ) -> web.Application:
-    """An application that answers these routes.
+    """An application that answers these routes. Of `longer_bodies`, paths may have bodies of so many bytes.
 
     `admit` sees every call, also those of no route; it may raise CallError. What may be a secret is kept out
     of the log.
     """
-    dispatcher = _Dispatcher(routes, log=log, admit=admit)
+    dispatcher = _Dispatcher(routes, log=log, admit=admit, longer_bodies=longer_bodies)
 
     @web.middleware
     async def answer(request: web.Request, handler: AiohttpHandler) -> web.StreamResponse:
         return await dispatcher.answer(request)
 
-    made = web.Application(middlewares=[answer], client_max_size=MAX_BODY)
+    made = web.Application(middlewares=[answer])
     made.on_response_prepare.append(_complete_headers)
     return made
 
@@ -136,15 +137,18 @@ def negotiate_compression(request: web.Request, response: web.StreamResponse) ->
         response.enable_compression(coding)
 
 
-async def read_body(request: web.Request) -> bytes:
+async def read_body(request: web.Request, *, longest: int = MAX_BODY) -> bytes:
     """Raises CallError if it is too long, or does not come."""
+    body = bytearray()
     try:
         async with asyncio.timeout(BODY_TIMEOUT):
-            return await request.read()
+            while part := await request.content.readany():
+                body += part
+                if len(body) > longest:
+                    raise CallError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _TOO_LONG)
+        return bytes(body)
     except TimeoutError as error:
         raise CallError(HTTPStatus.REQUEST_TIMEOUT, "") from error
-    except web.HTTPRequestEntityTooLarge as error:
-        raise CallError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _TOO_LONG) from error
     except (web.RequestPayloadError, ConnectionError) as error:
         raise CallError(HTTPStatus.BAD_REQUEST, "Failed to buffer the request body") from error
 
@@ -225,7 +229,14 @@ class _Refusal(web.StreamResponse):
 
 
 class _Dispatcher:
-    def __init__(self, routes: Routes, *, log: logging.Logger, admit: Callable[[Call], None]) -> None:
+    def __init__(
+        self,
+        routes: Routes,
+        *,
+        log: logging.Logger,
+        admit: Callable[[Call], None],
+        longer_bodies: Mapping[str, int],
+    ) -> None:
         self._fixed = {path: methods for path, methods in routes.items() if not path.endswith("}")}
         self._with_value = {
             path.rpartition("/")[0]: (path.rpartition("/{")[2][:-1], methods)
@@ -234,6 +245,7 @@ class _Dispatcher:
         }
         self._log = log
         self._admit = admit
+        self._longer_bodies = longer_bodies
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         if request.version not in _VERSIONS:
@@ -277,7 +289,7 @@ class _Dispatcher:
         url = request.rel_url
         call = Call(request, url.raw_path, parse_query(url.raw_query_string))
         self._admit(call)
-        if (request.content_length or 0) > MAX_BODY:
+        if (request.content_length or 0) > self._longer_bodies.get(call.path, MAX_BODY):
             raise CallError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _TOO_LONG)
         name, value, methods = self._find(call.path)
         if not methods:

@@ -12,7 +12,8 @@ from multidict import CIMultiDictProxy
 from yarl import URL
 
 from torrust_py.api import api_application
-from torrust_py.core.database import PeerKey
+from torrust_py.core.blacklist import Blacklist
+from torrust_py.core.database import BlacklistEntry, PeerKey
 from torrust_py.core.errors import DatabaseError
 from torrust_py.core.keys import Keys
 from torrust_py.core.statistics import PortableStatistics
@@ -27,11 +28,12 @@ UNIX_NOW_NS = 1_679_334_274_712_077_008  # 2023-03-20 17:44:34.712077008 UTC
 
 
 class Tables:
-    """The tables of keys and of the whitelist, in memory."""
+    """The tables of keys, of the whitelist and of the blacklist, in memory."""
 
     def __init__(self) -> None:
         self.keys: dict[str, PeerKey] = {}
         self.whitelist: set[InfoHash] = set()
+        self.blacklist: dict[InfoHash, BlacklistEntry] = {}
         self.failure: str | None = None
 
     async def load_keys(self) -> AsyncIterator[Sequence[PeerKey]]:
@@ -61,6 +63,26 @@ class Tables:
     async def remove_from_whitelist(self, info_hash: InfoHash) -> None:
         self._fail()
         self.whitelist.discard(info_hash)
+
+    async def load_blacklist(self) -> AsyncIterator[Sequence[BlacklistEntry]]:
+        self._fail()
+        yield list(self.blacklist.values())
+
+    async def add_to_blacklist(self, entries: Sequence[BlacklistEntry]) -> None:
+        self._fail()
+        self.blacklist |= {entry.info_hash: entry for entry in entries}
+
+    async def remove_from_blacklist(self, info_hash: InfoHash) -> None:
+        self._fail()
+        self.blacklist.pop(info_hash, None)
+
+    async def restore_in_blacklist(
+        self, info_hashes: Sequence[InfoHash], kept: Sequence[BlacklistEntry]
+    ) -> None:
+        raise NotImplementedError
+
+    async def remove_expired_from_blacklist(self, unix_now: int) -> None:
+        raise NotImplementedError
 
     async def restore_key(self, key: str, kept: PeerKey | None) -> None:
         raise NotImplementedError  # nothing is ever in doubt
@@ -96,6 +118,7 @@ class Api:
     def __post_init__(self) -> None:
         self.whitelist = PortableWhitelist()
         self.listed = ListedTorrents(self.tables, self.whitelist)
+        self.blacklist = Blacklist(self.tables, PortableWhitelist(), self.swarms)
         self.keys = Keys(self.tables)
 
     @asynccontextmanager
@@ -106,6 +129,7 @@ class Api:
             usage_statistics=self.usage_statistics,
             keys=self.keys,
             listed=self.listed,
+            blacklist=self.blacklist,
             tokens=self.tokens,
             unix_offset_ms=self.unix_offset_ms,
             unix_now_ns=lambda: UNIX_NOW_NS,

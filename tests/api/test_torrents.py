@@ -3,13 +3,14 @@ import contextlib
 import json
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from torrust_py.api import torrents
-from torrust_py.api.torrents import first_info_hashes
+from torrust_py.api import pages, torrents
+from torrust_py.api.pages import Page, lowest, pieces
 from torrust_py.core.database import Completed
 from torrust_py.core.swarms import PortableSwarms
 from torrust_py.core.types import AnnounceEvent, InfoHash, SwarmPeer
@@ -239,17 +240,6 @@ async def test_the_first_bad_info_hash_is_told(api, value: str, shown: str) -> N
 SMALL_HASHES = st.integers(0, 60).map(lambda number: number.to_bytes(20, "big"))
 
 
-class Repeating(PortableSwarms):
-    """Steps that were decided beforehand, with torrents that are seen twice."""
-
-    def __init__(self, steps: list[list[InfoHash]]) -> None:
-        super().__init__()
-        self._steps = steps
-
-    def torrents(self) -> Iterator[list[InfoHash]]:
-        return iter(self._steps)
-
-
 @pytest.mark.clause("7.8.5")
 @pytest.mark.parametrize("few", [0, 10_000])
 @given(steps=st.lists(st.lists(SMALL_HASHES, max_size=12), max_size=8), count=st.integers(1, 80))
@@ -257,11 +247,11 @@ def test_the_lowest_info_hashes_are_those_that_sorting_gives(few: int, steps, co
     expected = sorted({info_hash for step in steps for info_hash in step})[:count]
 
     async def collect() -> list[InfoHash]:
-        slices = first_info_hashes(Repeating(steps), count)
+        slices = lowest(steps, count)
         return [info_hash async for part in slices for info_hash in part]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torrents, "_FEW", few)
+        patch.setattr(pages, "_FEW", few)
         assert asyncio.run(collect()) == expected
 
 
@@ -304,7 +294,8 @@ async def test_the_loop_turns_while_200_000_torrents_are_listed(page: tuple[int,
     swarms.restore(Completed(InfoHash(os.urandom(20)), 1) for _ in range(200_000))
     listed = bytearray()
     async with turns() as turned:
-        async for piece in torrents._page(swarms, *page):
+        items = partial(torrents._items, swarms)
+        async for piece in pieces(swarms.torrents(), Page(page[0], page[1] - page[0]), items):
             listed += piece
     assert len(json.loads(listed)) == page[1] - page[0]
     assert turned() > 200_000 // 5000 + (page[1] - page[0]) // 500

@@ -60,6 +60,7 @@ FULL_JSON = """{
       "interval_min": 200,
       "max_peers_per_announce": 50
     },
+    "blacklist_path": null,
     "database": {
       "driver": "mysql",
       "path": "mysql://db_user:***@mysql:3306/torrust_tracker"
@@ -157,6 +158,7 @@ def test_the_core_has_torrusts_defaults(load: Load) -> None:
     core = json.loads(load().masked_json())["core"]
     assert core == {
         "announce_policy": {"interval": 120, "interval_min": 120, "max_peers_per_announce": 74},
+        "blacklist_path": None,
         "database": {"driver": "sqlite3", "path": "./storage/tracker/lib/database/sqlite3.db"},
         "inactive_peer_cleanup_interval": 600,
         "limits": {"max_torrents": None, "max_peers": None, "max_peers_per_torrent": 0},
@@ -217,6 +219,12 @@ def test_a_path_that_cannot_be_one_is_refused(complaint: Complaint) -> None:
     assert complaint('[http_api.tsl_config]\nssl_cert_path = "a\\u0000"\n').startswith(
         'http_api.tsl_config.ssl_cert_path = "a\\u0000": must be the path of a PEM file (in '
     )
+
+
+def test_a_blacklist_is_read_if_its_file_is_named(load: Load) -> None:
+    assert load().core.blacklist_path is None
+    assert load(CORE__BLACKLIST_PATH="./blacklist.txt").core.blacklist_path == "./blacklist.txt"
+    assert load(CORE__BLACKLIST_PATH="").core.blacklist_path is None
 
 
 def test_a_snapshot_is_kept_if_there_is_its_table(load: Load) -> None:

@@ -122,7 +122,7 @@ def without_our_options(text: str) -> str:
     """The dump without the options that Torrust does not have."""
     config = json.loads(text)
     assert json.dumps(config, indent=2) == text
-    for option in ("limits", "snapshot"):
+    for option in ("blacklist_path", "limits", "snapshot"):
         del config["core"][option]
     del config["core"]["announce_policy"]["max_peers_per_announce"]
     return json.dumps(config, indent=2)

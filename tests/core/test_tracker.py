@@ -2,6 +2,8 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.forms import make_blacklist
+from torrust_py.core.blacklist import Blacklist
 from torrust_py.core.database import Database, PeerKey
 from torrust_py.core.errors import KeyExpired, KeyMissing, KeyUnknown, NotWhitelisted
 from torrust_py.core.keys import Keys
@@ -44,10 +46,15 @@ def swarms() -> PortableSwarms:
 
 
 @pytest.fixture
+def blacklist(swarms: PortableSwarms) -> Blacklist:
+    return make_blacklist(PortableWhitelist(), swarms)
+
+
+@pytest.fixture
 def make_tracker(
-    swarms: PortableSwarms, whitelist: PortableWhitelist, keys: Keys
+    swarms: PortableSwarms, whitelist: PortableWhitelist, blacklist: Blacklist, keys: Keys
 ) -> Callable[[Rules], Tracker]:
-    return lambda rules: Tracker(rules, swarms=swarms, whitelist=whitelist, keys=keys)
+    return lambda rules: Tracker(rules, swarms=swarms, whitelist=whitelist, blacklist=blacklist, keys=keys)
 
 
 MakeTracker = Callable[[Rules], Tracker]

@@ -8,7 +8,7 @@ import bencodepy
 import pytest
 import uvloop
 
-from tests.forms import make_statistics, make_swarms, make_whitelist
+from tests.forms import make_blacklist, make_statistics, make_swarms, make_whitelist
 from torrust_py.core.database import Database, PeerKey
 from torrust_py.core.keys import Keys
 from torrust_py.core.statistics import Door, DoorCounts
@@ -54,8 +54,12 @@ class Room:
         self.on_reverse_proxy = on_reverse_proxy
         self.swarms = make_swarms(form)()
         self.whitelist = make_whitelist(form)
+        self.refused = make_whitelist(form)
+        self.blacklist = make_blacklist(self.refused, self.swarms)
         self.statistics = make_statistics(form)
-        self.tracker = Tracker(rules, swarms=self.swarms, whitelist=self.whitelist, keys=keys)
+        self.tracker = Tracker(
+            rules, swarms=self.swarms, whitelist=self.whitelist, blacklist=self.blacklist, keys=keys
+        )
         self.handler = HttpHandler(self.tracker, self.statistics, on_reverse_proxy=on_reverse_proxy)
 
     def response(

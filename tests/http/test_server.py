@@ -49,6 +49,7 @@ def tracker_of(
         on_reverse_proxy=room.on_reverse_proxy,
         swarms=room.swarms,  # type: ignore[arg-type]  # of the room's form
         whitelist=room.whitelist,  # type: ignore[arg-type]  # likewise
+        blacklist=room.refused,  # type: ignore[arg-type]  # likewise
         statistics=room.statistics,  # type: ignore[arg-type]  # likewise
     )
     return PlaneTracker(listener, room.handler, connections, make_plane, now_ms=now_ms)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.forms import native
+from tests.forms import make_blacklist, native
 from torrust_py.core.statistics import Door
 from torrust_py.core.swarms import Limits, Retention
 from torrust_py.core.tracker import Rules, Tracker
@@ -96,14 +96,16 @@ def test_whatever_comes_the_plane_answers_by_the_protocol_and_counts_it_once(lis
     limits = Limits(max_torrents=6, max_peers=4000, max_peers_per_torrent=2000)
     swarms = native("swarms").NativeSwarms(limits=limits, retention=Retention(60, keep_completed=True))
     whitelist, statistics = native("whitelist").NativeWhitelist(), native("statistics").NativeStatistics()
+    refused = native("whitelist").NativeWhitelist()
+    blacklist = make_blacklist(refused, swarms)
     ids = native("connection_ids").NativeConnectionIds(bytes(16), unix_offset_ms=0)
-    tracker = Tracker(rules, swarms=swarms, whitelist=whitelist, keys=NoKeys())  # type: ignore[arg-type]  # never asked
+    tracker = Tracker(rules, swarms=swarms, whitelist=whitelist, blacklist=blacklist, keys=NoKeys())  # type: ignore[arg-type]  # never asked
     with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as listener:
         listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         listener.bind(("::", 0))
         plane = open_udp_plane(
             listener, UdpHandler(tracker, ids, statistics), rules=rules, swarms=swarms, whitelist=whitelist,
-            statistics=statistics, connection_ids=ids,
+            blacklist=refused, statistics=statistics, connection_ids=ids,
         )  # fmt: skip
         sent, now_ms, end = 0, 87_000_000, time.monotonic() + SECONDS / 2
         with clients(listener.getsockname()[1]) as opened:
@@ -120,8 +122,9 @@ def test_whatever_comes_the_plane_answers_by_the_protocol_and_counts_it_once(lis
                         while answer := client.recv(2048):
                             parse_response(answer)
                 swarms.expire(now_ms, work=chance.choice([1, 100]))
-                change = chance.choice([whitelist.add, whitelist.discard])
+                change = chance.choice([whitelist.add, whitelist.discard, refused.add, refused.discard])
                 change(chance.choice(INFO_HASHES))
+                swarms.remove(chance.choice(INFO_HASHES))
     counts = [statistics.door(door) for door in Door]
     assert sum(door.received for door in counts) == sent
     for door in counts:

@@ -15,7 +15,7 @@ import uvloop
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tests.forms import native
+from tests.forms import make_blacklist, native
 from torrust_py.core.errors import KeyExpired, KeyUnknown
 from torrust_py.core.statistics import Door, DoorCounts, PortableStatistics
 from torrust_py.core.swarms import PortableSwarms
@@ -47,16 +47,25 @@ class Served:
     """One form of the tracker at a free port, and what it became."""
 
     def __init__(self, form: str, rules: Rules, *, on_reverse_proxy: bool) -> None:
-        parts: Sequence[Any] = (PortableSwarms(), PortableWhitelist(), PortableStatistics())
+        parts: Sequence[Any] = (
+            PortableSwarms(),
+            PortableWhitelist(),
+            PortableWhitelist(),
+            PortableStatistics(),
+        )
         if form == "native":
             parts = (
                 native("swarms").NativeSwarms(),
                 native("whitelist").NativeWhitelist(),
+                native("whitelist").NativeWhitelist(),
                 native("statistics").NativeStatistics(),
             )
-        self.swarms, self.whitelist, self.statistics = parts
+        self.swarms, self.whitelist, self.refused, self.statistics = parts
         self.whitelist.add(ALLOWED)
-        tracker = Tracker(rules, swarms=self.swarms, whitelist=self.whitelist, keys=TwoKeys())  # type: ignore[arg-type]  # all that is asked of keys
+        self.blacklist = make_blacklist(self.refused, self.swarms)
+        tracker = Tracker(
+            rules, swarms=self.swarms, whitelist=self.whitelist, blacklist=self.blacklist, keys=TwoKeys()
+        )  # type: ignore[arg-type]  # all that is asked of keys
         handler = HttpHandler(tracker, self.statistics, on_reverse_proxy=on_reverse_proxy)
         listener = socket.create_server(("127.0.0.1", 0))
         connections = Connections(100)
@@ -69,6 +78,7 @@ class Served:
             on_reverse_proxy=on_reverse_proxy,
             swarms=self.swarms,
             whitelist=self.whitelist,
+            blacklist=self.refused,
             statistics=self.statistics,
         )
         self.tracker = PlaneTracker(listener, handler, connections, make_plane, now_ms=lambda: NOW_MS)

@@ -2,6 +2,7 @@
 same state, up to the choice of peers and the value of connection ids.
 """
 
+import asyncio
 import contextlib
 import socket
 from collections.abc import Iterator
@@ -11,7 +12,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from tests.forms import native
+from tests.forms import make_blacklist, native
+from torrust_py.core.database import BlacklistEntry
 from torrust_py.core.statistics import Door, PortableStatistics, Statistics
 from torrust_py.core.swarms import PortableSwarms, Retention, Swarms
 from torrust_py.core.tracker import Rules, Tracker
@@ -49,9 +51,12 @@ class Portable:
     def __init__(self, rules: Rules, retention: Retention) -> None:
         self.swarms: Swarms = PortableSwarms(retention=retention)
         self.whitelist: Whitelist = PortableWhitelist()
+        self.blacklist = make_blacklist(PortableWhitelist(), self.swarms)
         self.statistics: Statistics = PortableStatistics()
         self.ids: ConnectionIds = PortableConnectionIds(SECRET, unix_offset_ms=0)
-        tracker = Tracker(rules, swarms=self.swarms, whitelist=self.whitelist, keys=NoKeys())  # type: ignore[arg-type]  # never asked
+        tracker = Tracker(
+            rules, swarms=self.swarms, whitelist=self.whitelist, blacklist=self.blacklist, keys=NoKeys()
+        )  # type: ignore[arg-type]  # never asked
         self.handler = UdpHandler(tracker, self.ids, self.statistics)
 
     def ask(self, datagram: bytes, client: str, now_ms: int) -> bytes | None:
@@ -67,9 +72,13 @@ class Native:
     def __init__(self, rules: Rules, retention: Retention) -> None:
         self.swarms = native("swarms").NativeSwarms(retention=retention)
         self.whitelist = native("whitelist").NativeWhitelist()
+        self.refused = native("whitelist").NativeWhitelist()
+        self.blacklist = make_blacklist(self.refused, self.swarms)
         self.statistics = native("statistics").NativeStatistics()
         self.ids = native("connection_ids").NativeConnectionIds(SECRET, unix_offset_ms=0)
-        tracker = Tracker(rules, swarms=self.swarms, whitelist=self.whitelist, keys=NoKeys())  # type: ignore[arg-type]  # never asked
+        tracker = Tracker(
+            rules, swarms=self.swarms, whitelist=self.whitelist, blacklist=self.blacklist, keys=NoKeys()
+        )  # type: ignore[arg-type]  # never asked
         self.handler = UdpHandler(tracker, self.ids, self.statistics)
         self.listener = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
         self.listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
@@ -80,6 +89,7 @@ class Native:
             rules=rules,
             swarms=self.swarms,
             whitelist=self.whitelist,
+            blacklist=self.refused,
             statistics=self.statistics,
             connection_ids=self.ids,
         )
@@ -231,6 +241,17 @@ class PlanesMachine(RuleBasedStateMachine):
     def unlist_torrent(self, *, info_hash: InfoHash) -> None:
         for plane in (self.portable, self.native):
             plane.whitelist.discard(info_hash)
+
+    @rule(info_hash=info_hashes, reason=st.sampled_from([None, "a reason", "é" * 250]))
+    def refuse_torrent(self, *, info_hash: InfoHash, reason: str | None) -> None:
+        for plane in (self.portable, self.native):
+            asyncio.run(plane.blacklist.add([BlacklistEntry(info_hash, reason)]))
+            assert plane.swarms.scrape(info_hash)[::2] == (0, 0)
+
+    @rule(info_hash=info_hashes)
+    def refuse_torrent_no_longer(self, *, info_hash: InfoHash) -> None:
+        for plane in (self.portable, self.native):
+            asyncio.run(plane.blacklist.remove(info_hash))
 
     @rule()
     def take_completed(self) -> None:

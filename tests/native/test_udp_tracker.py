@@ -41,6 +41,7 @@ async def test_a_failure_costs_neither_the_others_of_its_batch_nor_what_comes_la
             rules=Rules(interval=120, interval_min=60),
             swarms=native("swarms").NativeSwarms(),
             whitelist=native("whitelist").NativeWhitelist(),
+            blacklist=native("whitelist").NativeWhitelist(),
             statistics=native("statistics").NativeStatistics(),
             connection_ids=native("connection_ids").NativeConnectionIds(bytes(16), unix_offset_ms=0),
         )

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 import pytest
 import uvloop
 
-from tests.forms import make_connection_ids, make_statistics, make_swarms, make_whitelist
+from tests.forms import make_blacklist, make_connection_ids, make_statistics, make_swarms, make_whitelist
+from torrust_py.core.blacklist import Blacklist
 from torrust_py.core.database import Database
 from torrust_py.core.keys import Keys
 from torrust_py.core.statistics import Statistics
@@ -42,6 +43,17 @@ def whitelist(form: str) -> Whitelist:
 
 
 @pytest.fixture
+def refused(form: str) -> Whitelist:
+    """The set of the blacklist."""
+    return make_whitelist(form)
+
+
+@pytest.fixture
+def blacklist(refused: Whitelist, swarms: Swarms) -> Blacklist:
+    return make_blacklist(refused, swarms)
+
+
+@pytest.fixture
 def connection_ids(form: str) -> ConnectionIds:
     return make_connection_ids(form, bytes(16), unix_offset_ms=0)
 
@@ -51,13 +63,15 @@ def make_handler(
     statistics: Statistics,
     swarms: Swarms,
     whitelist: Whitelist,
+    blacklist: Blacklist,
     connection_ids: ConnectionIds,
     memory_database: Database,
 ) -> Callable[[Rules], UdpHandler]:
     """The handler of a tracker with these rules."""
 
     def make(rules: Rules) -> UdpHandler:
-        tracker = Tracker(rules, swarms=swarms, whitelist=whitelist, keys=Keys(memory_database))
+        keys = Keys(memory_database)
+        tracker = Tracker(rules, swarms=swarms, whitelist=whitelist, blacklist=blacklist, keys=keys)
         return UdpHandler(tracker, connection_ids, statistics)
 
     return make

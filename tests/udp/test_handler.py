@@ -5,6 +5,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from tests.forms import make_blacklist
 from torrust_py.core.database import Database
 from torrust_py.core.keys import Keys
 from torrust_py.core.statistics import Door, DoorCounts, PortableStatistics
@@ -421,7 +422,8 @@ def make_broken(
 
     def make(error: Exception) -> UdpHandler:
         swarms, keys = BrokenSwarms(error), Keys(memory_database)
-        tracker = Tracker(PUBLIC, swarms=swarms, whitelist=whitelist, keys=keys)
+        blacklist = make_blacklist(PortableWhitelist(), swarms)
+        tracker = Tracker(PUBLIC, swarms=swarms, whitelist=whitelist, blacklist=blacklist, keys=keys)
         return UdpHandler(tracker, connection_ids, statistics)
 
     return make
@@ -546,10 +548,12 @@ def test_every_datagram_is_counted_once_by_what_became_of_it(
     memory_database: Database, requests: list[tuple[bytes, Address]], listed: bool
 ) -> None:
     statistics = PortableStatistics()
+    swarms = PortableSwarms()
     tracker = Tracker(
         PUBLIC._replace(listed=listed),
-        swarms=PortableSwarms(),
+        swarms=swarms,
         whitelist=PortableWhitelist(),
+        blacklist=make_blacklist(PortableWhitelist(), swarms),
         keys=Keys(memory_database),
     )
     handler = UdpHandler(tracker, _IDS, statistics)

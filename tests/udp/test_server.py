@@ -86,7 +86,13 @@ async def connect(client: socket.socket) -> bytes:
 
 @pytest.fixture
 def serve(
-    form: str, handler: UdpHandler, swarms: Any, whitelist: Any, statistics: Any, connection_ids: Any
+    form: str,
+    handler: UdpHandler,
+    swarms: Any,
+    refused: Any,
+    whitelist: Any,
+    statistics: Any,
+    connection_ids: Any,
 ) -> Callable[..., UdpService]:
     """A tracker at any free port of a host."""
 
@@ -101,6 +107,7 @@ def serve(
             rules=RULES,
             swarms=swarms,
             whitelist=whitelist,
+            blacklist=refused,
             statistics=statistics,
             connection_ids=connection_ids,
         )

@@ -7,17 +7,26 @@ from functools import partial
 
 from aiohttp import web
 
-from torrust_py.api.keys import add_key, add_random_key, delete_key, reload_keys
+from torrust_py.api.blacklist import (
+    add_many_to_blacklist,
+    add_to_blacklist,
+    list_blacklist,
+    remove_from_blacklist,
+)
+from torrust_py.api.blacklistings import LONGEST_BODY
+from torrust_py.api.keys import add_key, add_random_key, delete_key, list_keys, reload_keys
 from torrust_py.api.responses import BadRequest, Failure, json_response
 from torrust_py.api.stats import get_stats
 from torrust_py.api.torrents import get_torrent, list_torrents
-from torrust_py.api.whitelist import add_to_whitelist, reload_whitelist, remove_from_whitelist
+from torrust_py.api.whitelist import add_to_whitelist, list_whitelist, reload_whitelist, remove_from_whitelist
+from torrust_py.core.blacklist import Blacklist
 from torrust_py.core.keys import Keys
 from torrust_py.core.statistics import Statistics
 from torrust_py.core.swarms import Swarms
 from torrust_py.core.whitelist import ListedTorrents
 from torrust_py.web import Call, Routes, application
 
+_BLACKLIST = "/api/v1/blacklist"
 _HEALTH_CHECK = "/api/health_check"
 
 
@@ -28,6 +37,7 @@ def api_application(
     usage_statistics: bool,
     keys: Keys,
     listed: ListedTorrents,
+    blacklist: Blacklist,
     tokens: Iterable[str],
     unix_offset_ms: int,
     unix_now_ns: Callable[[], int],
@@ -46,12 +56,24 @@ def api_application(
         "/api/v1/torrent/{info_hash}": {
             "GET": partial(get_torrent, swarms=swarms, unix_offset_ms=unix_offset_ms)
         },
+        "/api/v1/whitelist": {"GET": partial(list_whitelist, listed=listed)},
         "/api/v1/whitelist/{info_hash}": {
             "POST": partial(add_to_whitelist, listed=listed),
             "DELETE": partial(remove_from_whitelist, listed=listed),
         },
         "/api/v1/whitelist/reload": {"GET": partial(reload_whitelist, listed=listed)},
-        "/api/v1/keys": {"POST": partial(add_key, keys=keys, unix_now_ns=unix_now_ns)},
+        _BLACKLIST: {
+            "GET": partial(list_blacklist, blacklist=blacklist),
+            "POST": partial(add_many_to_blacklist, blacklist=blacklist, unix_now_ns=unix_now_ns),
+        },
+        f"{_BLACKLIST}/{{info_hash}}": {
+            "POST": partial(add_to_blacklist, blacklist=blacklist, unix_now_ns=unix_now_ns),
+            "DELETE": partial(remove_from_blacklist, blacklist=blacklist),
+        },
+        "/api/v1/keys": {
+            "GET": partial(list_keys, keys=keys),
+            "POST": partial(add_key, keys=keys, unix_now_ns=unix_now_ns),
+        },
         "/api/v1/keys/reload": {"GET": partial(reload_keys, keys=keys)},
         "/api/v1/key/{seconds_valid_or_key}": {
             "POST": partial(add_random_key, keys=keys, unix_now_ns=unix_now_ns),
@@ -59,7 +81,9 @@ def api_application(
         },
     }
     admit = partial(_authenticate, tokens=[token.encode() for token in tokens if token])
-    return application(routes, log=logging.getLogger("API"), admit=admit)
+    return application(
+        routes, log=logging.getLogger("API"), admit=admit, longer_bodies={_BLACKLIST: LONGEST_BODY}
+    )
 
 
 async def _health_check(call: Call) -> web.StreamResponse:

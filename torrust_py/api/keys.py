@@ -1,25 +1,28 @@
-"""The calls that change the keys of a private tracker (BEP 27)."""
+"""The calls about the keys of a private tracker (BEP 27)."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from http import HTTPStatus
+from functools import partial
 
 from aiohttp import web
 
 from torrust_py.api.new_key import parse_new_key
+from torrust_py.api.pages import page_of, pieces
 from torrust_py.api.responses import (
     BadRequest,
+    check_is_json,
     debug_escaped,
     failing,
     json_response,
     ok_response,
     parse_unsigned,
+    send_json,
 )
 from torrust_py.core.database import PeerKey
 from torrust_py.core.errors import BadKey
 from torrust_py.core.keys import Keys, check_key, random_key
-from torrust_py.web import Call, CallError, read_body
+from torrust_py.web import Call, read_body
 
 NANOSECONDS = 1_000_000_000
 
@@ -30,8 +33,14 @@ Clock = Callable[[], int]
 """Unix nanoseconds, as `time.time_ns`."""
 
 
+async def list_keys(call: Call, *, keys: Keys) -> web.StreamResponse:
+    """In their order those from `offset` on."""
+    steps = ([key.encode() for key in step] for step in keys.steps())
+    return await send_json(call, pieces(steps, page_of(call.query), partial(_items, keys)))
+
+
 async def add_key(call: Call, *, keys: Keys, unix_now_ns: Clock) -> web.StreamResponse:
-    _check_is_json(call.request.headers.get("Content-Type", ""))
+    check_is_json(call.request)
     asked = parse_new_key(await read_body(call.request))
     expiry_ns = None if asked.seconds_valid is None else _expiry_ns(asked.seconds_valid, unix_now_ns())
     if asked.key is not None:
@@ -80,12 +89,27 @@ async def _add(key: str, expiry_ns: int | None, *, keys: Keys) -> web.Response:
     valid_until = None if expiry_ns is None else expiry_ns // NANOSECONDS
     with failing("generate key"):
         await keys.add(PeerKey(key, valid_until))
-    added = {
+    return json_response(_object(key, expiry_ns).encode(), charset="utf-8")
+
+
+def _items(keys: Keys, names: Sequence[bytes]) -> bytes:
+    """Those of the keys that there are, separated by commas."""
+    found = (keys.find(name.decode()) for name in names)
+    return ",".join(_object(key.key, _ns(key.valid_until)) for key in found if key is not None).encode()
+
+
+def _ns(valid_until: int | None) -> int | None:
+    return None if valid_until is None else valid_until * NANOSECONDS
+
+
+def _object(key: str, expiry_ns: int | None) -> str:
+    """As JSON."""
+    members = {
         "key": key,
-        "valid_until": valid_until,
+        "valid_until": None if expiry_ns is None else expiry_ns // NANOSECONDS,
         "expiry_time": None if expiry_ns is None else expiry_text(expiry_ns),
     }
-    return json_response(json.dumps(added, separators=(",", ":")).encode(), charset="utf-8")
+    return json.dumps(members, separators=(",", ":"))
 
 
 def _expiry_ns(seconds_valid: int, unix_now_ns: int) -> int:
@@ -100,11 +124,3 @@ def _check_given(key: str) -> None:
         check_key(key)
     except BadKey as error:
         raise BadRequest(f'Invalid URL: invalid auth key: string "{key}", {error}') from error
-
-
-def _check_is_json(content_type: str) -> None:
-    media_type, _, subtype = content_type.partition(";")[0].strip().lower().partition("/")
-    if media_type != "application" or not (subtype == "json" or subtype.endswith("+json")):
-        raise CallError(
-            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Expected request with `Content-Type: application/json`"
-        )

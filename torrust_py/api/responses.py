@@ -88,6 +88,16 @@ def failing(to: str) -> Iterator[None]:
         raise Failure(f"failed to {to}: {error}") from error
 
 
+def check_is_json(request: web.Request) -> None:
+    """Raises CallError unless the body is announced as JSON."""
+    content_type = request.headers.get("Content-Type", "")
+    media_type, _, subtype = content_type.partition(";")[0].strip().lower().partition("/")
+    if media_type != "application" or not (subtype == "json" or subtype.endswith("+json")):
+        raise CallError(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Expected request with `Content-Type: application/json`"
+        )
+
+
 def parse_info_hash(value: str) -> InfoHash:
     """40 hexadecimal digits. Raises BadInfoHash."""
     if not _INFO_HASH.fullmatch(value):

@@ -53,7 +53,7 @@ def _given_path(path: str) -> str:
     return path
 
 
-def _given_snapshot_path(path: str) -> str:
+def _given_file_path(path: str) -> str:
     if not path or path.endswith("/") or "\0" in path:
         raise ValueError("must be the path of a file")
     return path
@@ -131,9 +131,7 @@ class PrivateMode(_Table):
 class Snapshot(_Table):
     """Peers and completed counters outlive a restart in a file."""
 
-    path: Annotated[str, AfterValidator(_given_snapshot_path)] = (
-        "./storage/tracker/lib/database/swarms.snapshot"
-    )
+    path: Annotated[str, AfterValidator(_given_file_path)] = "./storage/tracker/lib/database/swarms.snapshot"
     interval: int = Field(default=300, ge=1, le=2**32 - 1)
     """Seconds between two times that it is written; it is also written at the stop."""
 
@@ -150,6 +148,8 @@ class TrackerPolicy(_Table):
 
 class Core(_Table):
     announce_policy: AnnouncePolicy = AnnouncePolicy()
+    blacklist_path: Annotated[str, AfterValidator(_given_file_path)] | None = None
+    """A file of info hashes that are refused; None is no file."""
     database: Database = Database()
     inactive_peer_cleanup_interval: U64 = 600
     """Seconds that one pass over all peers takes; 0 is no clean-up."""

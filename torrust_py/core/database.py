@@ -27,6 +27,16 @@ class Completed(NamedTuple):
     completed: int
 
 
+class BlacklistEntry(NamedTuple):
+    """A torrent that is refused."""
+
+    info_hash: InfoHash
+    reason: str | None = None
+    """What its clients are told, up to 500 bytes in UTF-8."""
+    valid_until: int | None = None
+    """Unix seconds; None is for ever."""
+
+
 class KeyTable(Protocol):
     def load_keys(self) -> AsyncIterator[Sequence[PeerKey]]:
         """All keys, in batches."""
@@ -55,6 +65,27 @@ class WhitelistTable(Protocol):
         """Undo a change that is in doubt."""
 
 
+class BlacklistTable(Protocol):
+    def load_blacklist(self) -> AsyncIterator[Sequence[BlacklistEntry]]:
+        """All entries, in batches, also those that have expired."""
+
+    async def add_to_blacklist(self, entries: Sequence[BlacklistEntry]) -> None:
+        """Keep these, of different torrents, in one transaction; they replace what was kept of them."""
+
+    async def remove_from_blacklist(self, info_hash: InfoHash) -> None:
+        """Forget an entry; one that is not there is no error."""
+
+    async def restore_in_blacklist(
+        self, info_hashes: Sequence[InfoHash], kept: Sequence[BlacklistEntry]
+    ) -> None:
+        """Undo a change that is in doubt: of these info hashes, those of `kept` are there afterwards, the
+        others not.
+        """
+
+    async def remove_expired_from_blacklist(self, unix_now: int) -> None:
+        """Forget those whose `valid_until` is `unix_now` or before."""
+
+
 class CompletedTable(Protocol):
     def load_completed(self) -> AsyncIterator[Sequence[Completed]]:
         """The completed counter of every torrent that has one, in batches."""
@@ -63,6 +94,6 @@ class CompletedTable(Protocol):
         """Keep these counters, absolute values, in one transaction; a higher value that is stored stays."""
 
 
-class Database(KeyTable, WhitelistTable, CompletedTable, Protocol):
+class Database(KeyTable, WhitelistTable, BlacklistTable, CompletedTable, Protocol):
     async def load_secret(self, name: str, *, size: int) -> bytes:
         """The secret of that name, `size` random bytes; made and kept when it is first asked for."""

@@ -7,9 +7,19 @@ class TrackerError(Exception):
     """The tracker refuses a request that was well-formed; the text is for its client."""
 
 
-class NotWhitelisted(TrackerError):
+class TorrentRefused(TrackerError):
+    """The tracker does not serve the torrent."""
+
+
+class NotWhitelisted(TorrentRefused):
     def __init__(self, info_hash: InfoHash) -> None:
         super().__init__(f"The torrent: {info_hash.hex()}, is not whitelisted")
+
+
+class Blacklisted(TorrentRefused):
+    def __init__(self, info_hash: InfoHash, reason: str | None) -> None:
+        because = "" if reason is None else f": {reason}"
+        super().__init__(f"The torrent: {info_hash.hex()}, is blacklisted{because}")
 
 
 class AuthenticationError(TrackerError):
@@ -38,6 +48,20 @@ class BadConnectionId(TrackerError):
 
 class BadKey(ValueError):
     """A text that cannot be a key: its text says why."""
+
+
+class BadReason(ValueError):
+    """A text that cannot be the reason of a blacklisting: its text says why, after `it`."""
+
+
+class ListedByFile(Exception):
+    """The blacklist's file alone has the torrent, and only the operator changes that."""
+
+    def __init__(self, info_hash: InfoHash) -> None:
+        super().__init__(
+            f"The torrent {info_hash.hex()} is blacklisted by the file of core.blacklist_path alone: "
+            "take its line out, and send SIGHUP to the tracker"
+        )
 
 
 class DatabaseError(Exception):

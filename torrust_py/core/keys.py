@@ -4,6 +4,7 @@ restarts.
 
 import secrets
 import string
+from collections.abc import Iterator
 from functools import partial
 
 from torrust_py.core.changes import Changes
@@ -11,6 +12,7 @@ from torrust_py.core.database import KeyTable, PeerKey
 from torrust_py.core.errors import BadKey, KeyExpired, KeyUnknown
 
 KEY_SIZE = 32
+_KEYS_A_STEP = 4096
 _ALPHABET = string.ascii_letters + string.digits
 
 
@@ -54,6 +56,15 @@ class Keys:
         valid_until = self._valid_until[key]
         if self._check_expiration and valid_until is not None and valid_until < unix_now:
             raise KeyExpired
+
+    def steps(self) -> Iterator[list[str]]:
+        """All keys there are now, in no order, in steps."""
+        keys = list(self._valid_until)  # a million of them are some ten milliseconds
+        return (keys[at : at + _KEYS_A_STEP] for at in range(0, len(keys), _KEYS_A_STEP))
+
+    def find(self, key: str) -> PeerKey | None:
+        """None if it is not known."""
+        return PeerKey(key, self._valid_until[key]) if key in self._valid_until else None
 
     async def add(self, key: PeerKey) -> None:
         """Remember a new key, also across restarts. Raises DatabaseError, also if the key exists."""

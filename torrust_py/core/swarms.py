@@ -177,6 +177,11 @@ class Swarms(Protocol):
         they are not evicted, others would find no room.
         """
 
+    def remove(self, info_hash: InfoHash, /) -> None:
+        """Drop every peer of a torrent at once, and with them the torrent, unless its completed counter is
+        kept (see `Retention`).
+        """
+
     def export_swarms(self) -> Iterator[Exported]:
         """Every swarm as records, in small steps. What is there at the first step and stays is not missed."""
 
@@ -322,6 +327,18 @@ class PortableSwarms:
             self._completed += max(0, completed - swarm.completed)
             swarm.completed = max(completed, swarm.completed)
         return restored
+
+    def remove(self, info_hash: InfoHash, /) -> None:
+        swarm = self._swarms.get(info_hash)
+        if swarm is None:
+            return
+        if not self._keeps_count(swarm):
+            self._drop_torrent(swarm)
+        else:
+            self._count(swarm, leechers=-swarm.leechers, seeders=-swarm.seeders)
+        for half in swarm.halves:
+            if half is not None:
+                half.clear()  # not left as it was: a step of the expiry or of an export may come back to it
 
     def export_swarms(self) -> Iterator[Exported]:
         # Downwards, since what leaves is overwritten by the last, which was written before.
@@ -546,8 +563,10 @@ class PortableSwarms:
         """True if nothing keeps the torrent, which may have been evicted since the pass came to it."""
         if swarm.peers > 0 or not self._retention.remove_peerless:
             return False
-        keeps_count = self._retention.keep_completed and swarm.completed > 0
-        return not keeps_count and self._swarms.get(swarm.info_hash) is swarm
+        return not self._keeps_count(swarm) and self._swarms.get(swarm.info_hash) is swarm
+
+    def _keeps_count(self, swarm: "_Swarm") -> bool:
+        return self._retention.keep_completed and swarm.completed > 0
 
     # --- limits
 
@@ -722,6 +741,12 @@ class _Half:
         last = len(self._seen) - 1
         self._swap(position, last)
         self._cut(last)
+
+    def clear(self) -> None:
+        """Take out all."""
+        self._endpoints, self._seen, self._details = bytearray(), array("I"), bytearray()
+        self._index = None
+        self.leechers = 0
 
     def expired(self, first: int, count: int, *, oldest: int) -> Iterator[int]:
         """The positions last seen before the second `oldest`, among `count` from `first` on downwards.

@@ -1,10 +1,11 @@
-"""The tracker: the rules in their order (key, whitelist, swarm), the same for every protocol.
+"""The tracker: the rules in their order (key, blacklist, whitelist, swarm), the same for every protocol.
 
 Nothing here waits: on one event loop a request sees and changes the core as one step.
 """
 
 from typing import NamedTuple
 
+from torrust_py.core.blacklist import Blacklist
 from torrust_py.core.errors import KeyMissing, NotWhitelisted
 from torrust_py.core.keys import Keys
 from torrust_py.core.swarms import Swarms
@@ -47,10 +48,13 @@ class Rules(NamedTuple):
 
 
 class Tracker:
-    def __init__(self, rules: Rules, *, swarms: Swarms, whitelist: Whitelist, keys: Keys) -> None:
+    def __init__(
+        self, rules: Rules, *, swarms: Swarms, whitelist: Whitelist, blacklist: Blacklist, keys: Keys
+    ) -> None:
         self.rules = rules
         self._swarms = swarms
         self._whitelist = whitelist
+        self._blacklist = blacklist
         self._keys = keys
 
     def authenticate(self, key: str | None, unix_now: float) -> None:
@@ -61,8 +65,9 @@ class Tracker:
             raise KeyMissing
         self._keys.check(key, unix_now)
 
-    def check_listed(self, info_hash: InfoHash) -> None:
-        """Raises NotWhitelisted if the tracker is listed and does not allow `info_hash`."""
+    def check_torrent(self, info_hash: InfoHash) -> None:
+        """Raises Blacklisted, or NotWhitelisted if the tracker is listed and does not allow `info_hash`."""
+        self._blacklist.check(info_hash)
         if self.rules.listed and info_hash not in self._whitelist:
             raise NotWhitelisted(info_hash)
 
@@ -85,9 +90,9 @@ class Tracker:
         """Apply the announce of the peer at `endpoint` and choose the peers to hand out.
 
         `num_want` None is a client that does not say; `at_most` so many fit into the response.
-        Raises NotWhitelisted.
+        Raises Blacklisted or NotWhitelisted.
         """
-        self.check_listed(info_hash)
+        self.check_torrent(info_hash)
         wanted = min(DEFAULT_NUM_WANT if num_want is None else num_want, self.rules.max_peers, at_most)
         return self._swarms.announce(
             info_hash, endpoint, announced, num_want=wanted, families=families, now_ms=now_ms
@@ -95,7 +100,7 @@ class Tracker:
 
     def scrape(self, info_hash: InfoHash) -> SwarmCounts:
         """The counts of a swarm; zeros where there is none, or the tracker does not allow it."""
-        if self.rules.listed and info_hash not in self._whitelist:
+        if info_hash in self._blacklist or (self.rules.listed and info_hash not in self._whitelist):
             return NO_SWARM
         return self._swarms.scrape(info_hash)
 

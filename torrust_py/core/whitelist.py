@@ -1,5 +1,6 @@
 """The info hashes that a listed tracker allows: a set in memory for requests, a table across restarts."""
 
+from collections.abc import Iterator
 from functools import partial
 from typing import Protocol, Self
 
@@ -7,9 +8,13 @@ from torrust_py.core.changes import Changes
 from torrust_py.core.database import WhitelistTable
 from torrust_py.core.types import InfoHash
 
+_INFO_HASHES_A_STEP = 4096
+
 
 class Whitelist(Protocol):
-    """A set of info hashes; one of the four things that have a portable and a native form."""
+    """A set of info hashes; one of the four things that have a portable and a native form. A blacklist is
+    made of such sets, too.
+    """
 
     def __contains__(self, info_hash: InfoHash, /) -> bool: ...
 
@@ -19,6 +24,11 @@ class Whitelist(Protocol):
 
     def discard(self, info_hash: InfoHash, /) -> None: ...
 
+    def info_hashes(self) -> Iterator[list[InfoHash]]:
+        """All, in no order, in steps of a millisecond at most. What changes between two steps may or may not
+        be seen, and may be seen twice.
+        """
+
     def empty(self) -> Self:
         """A new one of the same form that holds nothing."""
 
@@ -27,28 +37,46 @@ class Whitelist(Protocol):
 
 
 class PortableWhitelist:
-    """A Python set."""
+    """A dictionary from info hash to its position in a list, so that it can be walked in steps while it
+    changes. The last one takes the place of one that leaves.
+    """
 
     def __init__(self) -> None:
-        self._info_hashes: set[InfoHash] = set()
+        self._positions: dict[InfoHash, int] = {}
+        self._table: list[InfoHash] = []
 
     def __contains__(self, info_hash: InfoHash, /) -> bool:
-        return info_hash in self._info_hashes
+        return info_hash in self._positions
 
     def __len__(self) -> int:
-        return len(self._info_hashes)
+        return len(self._table)
 
     def add(self, info_hash: InfoHash, /) -> None:
-        self._info_hashes.add(info_hash)
+        if info_hash not in self._positions:
+            self._positions[info_hash] = len(self._table)
+            self._table.append(info_hash)
 
     def discard(self, info_hash: InfoHash, /) -> None:
-        self._info_hashes.discard(info_hash)
+        position = self._positions.pop(info_hash, None)
+        if position is None:
+            return
+        last = self._table.pop()
+        if position < len(self._table):
+            self._table[position] = last
+            self._positions[last] = position
+
+    def info_hashes(self) -> Iterator[list[InfoHash]]:
+        unvisited = len(self._table)
+        while unvisited > 0:  # downwards: who takes the place of one that leaves was seen before
+            first = max(0, unvisited - _INFO_HASHES_A_STEP)
+            yield self._table[first:unvisited]
+            unvisited = min(first, len(self._table))
 
     def empty(self) -> Self:
         return type(self)()
 
     def take(self, other: Self, /) -> None:
-        self._info_hashes = other._info_hashes
+        self._positions, self._table = other._positions, other._table
 
 
 class ListedTorrents:
@@ -63,6 +91,10 @@ class ListedTorrents:
     def changes(self) -> Changes:
         """For who undoes those that are in doubt."""
         return self._changes
+
+    def info_hashes(self) -> Iterator[list[InfoHash]]:
+        """All, as `Whitelist.info_hashes`."""
+        return self._whitelist.info_hashes()
 
     async def add(self, info_hash: InfoHash) -> None:
         """Allow `info_hash`, also across restarts. Raises DatabaseError."""

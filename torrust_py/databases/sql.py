@@ -20,12 +20,13 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as NoFreeConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from torrust_py.core.database import Completed, PeerKey
-from torrust_py.core.errors import ChangeInDoubt, DatabaseError
+from torrust_py.core.blacklist import check_reason
+from torrust_py.core.database import BlacklistEntry, Completed, PeerKey
+from torrust_py.core.errors import BadReason, ChangeInDoubt, DatabaseError
 from torrust_py.core.keys import check_key
 from torrust_py.core.types import INFO_HASH_SIZE, InfoHash
 from torrust_py.databases.failures import is_duplicate, is_state, plain_reason
-from torrust_py.databases.tables import KEYS, SECRETS, TORRENTS, WHITELIST, upsert
+from torrust_py.databases.tables import BLACKLIST, KEYS, SECRETS, TORRENTS, WHITELIST, upsert
 
 _log = logging.getLogger("torrust_tracker::core::databases")
 
@@ -55,6 +56,9 @@ class SqlDatabase:
         dialect = engine.dialect.name
         self._add_missing_key = upsert(KEYS, unique="key", dialect=dialect)
         self._add_to_whitelist = upsert(WHITELIST, unique="info_hash", dialect=dialect)
+        self._add_to_blacklist = upsert(
+            BLACKLIST, unique="info_hash", replaced=["reason", "valid_until"], dialect=dialect
+        )
         self._add_secret = upsert(SECRETS, unique="name", dialect=dialect)
         self._save_completed = upsert(TORRENTS, unique="info_hash", highest="completed", dialect=dialect)
         self._closed = False
@@ -119,6 +123,43 @@ class SqlDatabase:
             )  # see restore_key
             if not listed:
                 await _delete_from_whitelist(connection, info_hash)
+
+    def load_blacklist(self) -> AsyncIterator[Sequence[BlacklistEntry]]:
+        return self._load(BLACKLIST, _blacklist_entry)
+
+    async def add_to_blacklist(self, entries: Sequence[BlacklistEntry]) -> None:
+        async with self._transaction() as connection:
+            await self._keep_in_blacklist(connection, entries)
+
+    async def remove_from_blacklist(self, info_hash: InfoHash) -> None:
+        async with self._transaction() as connection:
+            await _delete_from_blacklist(connection, [info_hash])
+
+    async def restore_in_blacklist(
+        self, info_hashes: Sequence[InfoHash], kept: Sequence[BlacklistEntry]
+    ) -> None:
+        stays = {entry.info_hash for entry in kept}
+        goes = [info_hash for info_hash in info_hashes if info_hash not in stays]
+        async with self._transaction() as connection:
+            entries = [*kept, *map(BlacklistEntry, goes)]  # see restore_key
+            await self._keep_in_blacklist(connection, entries)
+            await _delete_from_blacklist(connection, goes)
+
+    async def remove_expired_from_blacklist(self, unix_now: int) -> None:
+        async with self._transaction() as connection:
+            await connection.execute(delete(BLACKLIST).where(BLACKLIST.c.valid_until <= unix_now))
+
+    async def _keep_in_blacklist(
+        self, connection: AsyncConnection, entries: Sequence[BlacklistEntry]
+    ) -> None:
+        # In one order, so that two trackers that keep the same ones do not wait for each other.
+        ordered = sorted(entries, key=_by_info_hash)
+        for start in range(0, len(ordered), _BATCH):
+            rows = [
+                {"info_hash": info_hash.hex(), "reason": reason, "valid_until": valid_until}
+                for info_hash, reason, valid_until in ordered[start : start + _BATCH]
+            ]
+            await connection.execute(self._add_to_blacklist, rows)
 
     def load_completed(self) -> AsyncIterator[Sequence[Completed]]:
         return self._load(TORRENTS, _completed)
@@ -255,6 +296,17 @@ async def _delete_from_whitelist(connection: AsyncConnection, info_hash: InfoHas
     await connection.execute(delete(WHITELIST).where(WHITELIST.c.info_hash.in_(spellings)))
 
 
+async def _delete_from_blacklist(connection: AsyncConnection, info_hashes: Sequence[InfoHash]) -> None:
+    for start in range(0, len(info_hashes), _BATCH):
+        batch = info_hashes[start : start + _BATCH]
+        spellings = [spelled for each in batch for spelled in (each.hex(), each.hex().upper())]
+        await connection.execute(delete(BLACKLIST).where(BLACKLIST.c.info_hash.in_(spellings)))
+
+
+def _by_info_hash(entry: BlacklistEntry) -> InfoHash:
+    return entry.info_hash
+
+
 def _peer_key(key: object, valid_until: object) -> PeerKey:
     # The texts do not show the key: what is malformed may be most of one that is in use.
     if not isinstance(key, str):
@@ -270,6 +322,23 @@ def _info_hash(stored: object) -> InfoHash:
     if info_hash is None:
         raise ValueError(f"its info_hash is {stored!a:.60}")
     return InfoHash(info_hash)
+
+
+def _blacklist_entry(info_hash: object, reason: object, valid_until: object) -> BlacklistEntry:
+    if not (valid_until is None or isinstance(valid_until, int)):
+        raise ValueError(f"its valid_until is {valid_until!a:.60}")
+    return BlacklistEntry(_info_hash(info_hash), _readable_reason(reason), valid_until)
+
+
+def _readable_reason(stored: object) -> str | None:
+    """None for one that clients cannot be told: the torrent is to be refused all the same."""
+    if not isinstance(stored, str):
+        return None
+    try:
+        check_reason(stored)
+    except BadReason:
+        return None
+    return stored
 
 
 def _completed(info_hash: object, completed: object) -> Completed:

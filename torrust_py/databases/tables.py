@@ -1,9 +1,11 @@
-"""The tables: three as Torrust makes them, so that either tracker opens the other's database, and `secrets`.
+"""The tables: three as Torrust makes them, so that either tracker opens the other's database, and two of our
+own, which it leaves alone: `secrets` and `blacklist`.
 
 Columns have the types of Torrust's schema for each server; the size of a text only counts outside SQLite.
 """
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -95,6 +97,20 @@ SECRETS = Table(
 )
 
 
+BLACKLIST = Table(
+    "blacklist",
+    _METADATA,
+    # 64 bits, since servers spend a number on every attempt to insert.
+    Column("id", BigInteger().with_variant(Integer(), "sqlite"), primary_key=True, nullable=True),
+    _text("info_hash", 40),
+    Column("reason", String(500).with_variant(Text(), "sqlite")),
+    # Unix seconds, NULL for ever.
+    Column("valid_until", BigInteger().with_variant(Integer(), "sqlite")),
+    sqlite_autoincrement=True,
+    **_MYSQL,
+)
+
+
 async def prepare_tables(connection: AsyncConnection) -> None:
     """Make the tables that are missing, leave the others as they are, and see whether they can be written."""
     if connection.dialect.name == "postgresql":  # where two who make a table at once get in each other's way
@@ -123,48 +139,55 @@ def _has_wide_ends(connection: Connection) -> bool:
     return isinstance(columns.get("valid_until"), BigInteger)
 
 
-def upsert(table: Table, *, unique: str, highest: str | None = None, dialect: str) -> Insert:
-    """An insert that keeps a row with the same `unique`, except that its `highest` rises to the new value.
+def upsert(
+    table: Table, *, unique: str, highest: str | None = None, replaced: Sequence[str] = (), dialect: str
+) -> Insert:
+    """An insert that keeps a row with the same `unique`, except that its `highest` rises to the new value,
+    and its `replaced` become the new ones.
 
     `dialect` is SQLAlchemy's name of the server: `sqlite`, `mysql`, `mariadb` or `postgresql`.
     """
     match dialect:
         case "sqlite":
-            return _sqlite_upsert(table, unique, highest)
+            return _sqlite_upsert(table, unique, highest, replaced)
         case "postgresql":
-            return _postgresql_upsert(table, unique, highest)
+            return _postgresql_upsert(table, unique, highest, replaced)
         case _:
-            return _mysql_upsert(table, unique, highest)
+            return _mysql_upsert(table, unique, highest, replaced)
 
 
 # Each dialect takes 15 to 90 ms to import, and a process needs one of them: hence the late imports.
 
 
-def _sqlite_upsert(table: Table, unique: str, highest: str | None) -> Insert:
+def _sqlite_upsert(table: Table, unique: str, highest: str | None, replaced: Sequence[str]) -> Insert:
     from sqlalchemy.dialects import sqlite
 
     insert = sqlite.insert(table)
-    if highest is None:
+    changed: dict[str, Any] = {name: insert.excluded[name] for name in replaced}  # Any: expressions
+    if highest is not None:
+        changed[highest] = func.max(table.c[highest], insert.excluded[highest])
+    if not changed:
         return insert.on_conflict_do_nothing(index_elements=[unique])
-    higher = func.max(table.c[highest], insert.excluded[highest])
-    return insert.on_conflict_do_update(index_elements=[unique], set_={highest: higher})
+    return insert.on_conflict_do_update(index_elements=[unique], set_=changed)
 
 
-def _postgresql_upsert(table: Table, unique: str, highest: str | None) -> Insert:
+def _postgresql_upsert(table: Table, unique: str, highest: str | None, replaced: Sequence[str]) -> Insert:
     from sqlalchemy.dialects import postgresql
 
     insert = postgresql.insert(table)
-    if highest is None:
+    changed: dict[str, Any] = {name: insert.excluded[name] for name in replaced}  # Any: expressions
+    if highest is not None:
+        changed[highest] = func.greatest(table.c[highest], insert.excluded[highest])
+    if not changed:
         return insert.on_conflict_do_nothing(index_elements=[unique])
-    higher = func.greatest(table.c[highest], insert.excluded[highest])
-    return insert.on_conflict_do_update(index_elements=[unique], set_={highest: higher})
+    return insert.on_conflict_do_update(index_elements=[unique], set_=changed)
 
 
-def _mysql_upsert(table: Table, unique: str, highest: str | None) -> Insert:
+def _mysql_upsert(table: Table, unique: str, highest: str | None, replaced: Sequence[str]) -> Insert:
     from sqlalchemy.dialects import mysql
 
     insert = mysql.insert(table)
-    if highest is None:
-        return insert.on_duplicate_key_update({unique: table.c[unique]})
-    higher = func.greatest(table.c[highest], insert.inserted[highest])
-    return insert.on_duplicate_key_update({highest: higher})
+    changed: dict[str, Any] = {name: insert.inserted[name] for name in replaced}  # Any: expressions
+    if highest is not None:
+        changed[highest] = func.greatest(table.c[highest], insert.inserted[highest])
+    return insert.on_duplicate_key_update(changed or {unique: table.c[unique]})

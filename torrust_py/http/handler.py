@@ -8,7 +8,7 @@ from email.utils import formatdate
 from typing import Protocol
 from urllib.parse import unquote_to_bytes
 
-from torrust_py.core.errors import AuthenticationError, BadKey, NotWhitelisted, TrackerError
+from torrust_py.core.errors import AuthenticationError, BadKey, TorrentRefused, TrackerError
 from torrust_py.core.keys import check_key
 from torrust_py.core.statistics import Door, Outcome, Statistics
 from torrust_py.core.tracker import Tracker
@@ -168,7 +168,7 @@ class HttpHandler:
     ) -> tuple[Outcome, bytes]:
         request = parse_announce(query)
         self._tracker.authenticate(_parse_key(key_segment), unix_now)
-        self._tracker.check_listed(request.info_hash)  # a torrent that is not listed hides an unknown client
+        self._tracker.check_torrent(request.info_hash)  # a torrent that is refused hides an unknown client
         if client is None:
             raise NoForwardedAddress
         swarm = self._tracker.announce(
@@ -246,7 +246,7 @@ def error_text(error: TrackerError) -> str:
     """A refusal as it goes on the wire, with the prefix that Torrust gives it."""
     if isinstance(error, AuthenticationError):
         return f"Authentication error: {error}"
-    if isinstance(error, NotWhitelisted):
+    if isinstance(error, TorrentRefused):
         return f"Tracker error: {error}"
     if isinstance(error, NoForwardedAddress):
         return f"Error resolving peer IP: {error}"

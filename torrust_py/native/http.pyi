@@ -11,6 +11,7 @@ class HttpPlane:
         *,
         swarms: NativeSwarms,
         whitelist: NativeWhitelist,
+        blacklist: NativeWhitelist,
         statistics: NativeStatistics,
         interval: int,
         interval_min: int,

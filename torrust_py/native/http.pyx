@@ -558,6 +558,7 @@ cdef class HttpPlane:
     cdef object make_room
     cdef NativeSwarms swarms
     cdef NativeWhitelist whitelist
+    cdef NativeWhitelist blacklist
     cdef NativeStatistics statistics
     cdef int64_t room  # for so many more connections, without asking for it
     cdef List busy  # a first request is awaited, or the rest of one
@@ -581,6 +582,7 @@ cdef class HttpPlane:
         *,
         NativeSwarms swarms,
         NativeWhitelist whitelist,
+        NativeWhitelist blacklist,
         NativeStatistics statistics,
         uint32_t interval,
         uint32_t interval_min,
@@ -598,6 +600,7 @@ cdef class HttpPlane:
         self.listener = listener
         self.swarms = swarms
         self.whitelist = whitelist
+        self.blacklist = blacklist
         self.statistics = statistics
         self.interval = interval
         self.interval_min = interval_min
@@ -944,7 +947,7 @@ cdef class HttpPlane:
         cdef uint8_t *body = self.output + self.filled + HEAD
         cdef uint8_t *out = body
         cdef View view
-        if self.is_listed and not self.whitelist.allows(query.info_hash):
+        if not self._serves(query.info_hash):
             return False
         request.info_hash = query.info_hash
         request.hash = torrent_hash(store, query.info_hash)
@@ -976,6 +979,12 @@ cdef class HttpPlane:
         self._count(client, ANNOUNCE)
         return True
 
+    cdef bint _serves(self, const uint8_t *info_hash) noexcept nogil:
+        """False if the tracker does not allow the torrent; an announce of it is for Python to refuse."""
+        if self.blacklist.count and self.blacklist.has(info_hash):
+            return False
+        return not self.is_listed or self.whitelist.has(info_hash)
+
     cdef void _scrape(
         self, const Client *client, const Framed *framed, const uint8_t *info_hashes, int count
     ) noexcept nogil:
@@ -991,7 +1000,7 @@ cdef class HttpPlane:
             info_hash = info_hashes + INFO_HASH * number
             swarm = NULL
             seeders = leechers = 0
-            if not self.is_listed or self.whitelist.allows(info_hash):
+            if self._serves(info_hash):
                 swarm = find_torrent(store, info_hash, torrent_hash(store, info_hash))
             if swarm != NULL:
                 counts(swarm, &seeders, &leechers)

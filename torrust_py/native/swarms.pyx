@@ -1038,6 +1038,25 @@ cdef bint is_forgotten(const Store *store, const Swarm *swarm) noexcept nogil:
     return seeders + leechers == 0
 
 
+cdef void remove_torrent(Store *store, Swarm *swarm) noexcept nogil:
+    """All its peers, and the torrent itself unless its completed counter is kept. (Then it may be in the list of what
+    changed, so it stays where it is.)
+    """
+    cdef uint32_t seeders = 0
+    cdef uint32_t leechers = 0
+    cdef int family
+    if not (store.keep_completed and swarm.completed > 0):
+        drop_torrent(store, swarm)
+        return
+    counts(swarm, &seeders, &leechers)
+    store.seeders -= seeders
+    store.leechers -= leechers
+    free_halves(swarm)
+    for family in range(2):
+        swarm.block[family] = NULL
+        swarm.count[family] = swarm.leechers[family] = swarm.capacity[family] = 0
+
+
 cdef int64_t sweep_swarm(Store *store, Swarm *swarm, int64_t work, uint64_t bound) noexcept nogil:
     """Go on within a swarm; what is left of `work`. `sweeps_within` says that the pass is to be resumed there."""
     cdef int family = 0
@@ -1635,6 +1654,11 @@ cdef class NativeSwarms:
                 store.completed += completed - swarm.completed
                 swarm.completed = completed
         return restored
+
+    def remove(self, bytes info_hash, /):
+        cdef Swarm *swarm = self._find(info_hash)
+        if swarm != NULL:
+            remove_torrent(&self.store, swarm)
 
     def export_swarms(self):
         return SwarmExport(self)

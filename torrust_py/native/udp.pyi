@@ -14,6 +14,7 @@ class UdpPlane:
         is_wildcard: bool,
         swarms: NativeSwarms,
         whitelist: NativeWhitelist,
+        blacklist: NativeWhitelist,
         statistics: NativeStatistics,
         connection_ids: NativeConnectionIds,
         interval: int,

@@ -2,7 +2,8 @@
 """The UDP plane: datagrams in and responses out in batches, without the GIL.
 
 It answers the well-formed ordinary request (BEP 15): connect, announce and scrape, also where the connection id
-or the whitelist refuses them. Every other datagram goes, as bytes, to `fallback`, which says what to answer.
+or the whitelist refuses them. Every other datagram goes, as bytes, to `fallback`, which says what to answer: also
+the announce of a torrent of the blacklist, whose reason it does not know.
 Packet layouts stand in `torrust_py.udp.packets`.
 """
 
@@ -180,6 +181,7 @@ cdef class UdpPlane:
     cdef object fallback
     cdef NativeSwarms swarms
     cdef NativeWhitelist whitelist
+    cdef NativeWhitelist blacklist
     cdef NativeStatistics statistics
     cdef NativeConnectionIds connection_ids
     cdef readonly uint64_t unsent  # responses that the kernel did not take
@@ -196,6 +198,7 @@ cdef class UdpPlane:
     cdef Client clients[BATCH]
     cdef Announce announces[BATCH]
     cdef Swarm *found[BATCH]
+    cdef uint64_t blacklist_hashes[BATCH]
     cdef int sizes[BATCH]  # of the responses, in the order of the requests; 0: none
     cdef int fallbacks
     cdef int answered
@@ -207,6 +210,7 @@ cdef class UdpPlane:
         bint is_wildcard,
         NativeSwarms swarms,
         NativeWhitelist whitelist,
+        NativeWhitelist blacklist,
         NativeStatistics statistics,
         NativeConnectionIds connection_ids,
         uint32_t interval,
@@ -222,6 +226,7 @@ cdef class UdpPlane:
         self.is_wildcard = is_wildcard
         self.swarms = swarms
         self.whitelist = whitelist
+        self.blacklist = blacklist
         self.statistics = statistics
         self.connection_ids = connection_ids
         self.interval = interval
@@ -360,6 +365,8 @@ cdef class UdpPlane:
         for i in range(received):
             read_client(<const uint8_t *>self.requests[i].msg_hdr.msg_name, &self.clients[i])
         self._prefetch(received)
+        if self.blacklist.count:
+            self._prefetch_blacklist(received)
         for i in range(received):
             self.sizes[i] = self._answer_one(i, &self.clients[i])
             self.fallbacks += self.sizes[i] == FOR_FALLBACK
@@ -402,6 +409,16 @@ cdef class UdpPlane:
             announce = &self.announces[i]
             if announce.info_hash != NULL:
                 prefetch_known(self.found[i], announce)
+
+    cdef void _prefetch_blacklist(self, int received) noexcept nogil:
+        cdef int i
+        for i in range(received):
+            if self.announces[i].info_hash != NULL:
+                self.blacklist_hashes[i] = self.blacklist.hash_of(self.announces[i].info_hash)
+                self.blacklist.prefetch_bucket(self.blacklist_hashes[i])
+        for i in range(received):
+            if self.announces[i].info_hash != NULL:
+                self.blacklist.prefetch_first(self.blacklist_hashes[i])
 
     cdef int _fall_back(self, int received, int64_t now_ms) except -1:
         """Ask Python for the responses of what is not ordinary."""
@@ -458,7 +475,9 @@ cdef class UdpPlane:
             return FOR_FALLBACK
         if not self._knows(datagram, client):
             return self._refuse_connection_id(i, datagram, client)
-        if self.is_listed and not self.whitelist.allows(request.info_hash):
+        if self.blacklist.count and self.blacklist.has_hashed(request.info_hash, self.blacklist_hashes[i]):
+            return FOR_FALLBACK
+        if self.is_listed and not self.whitelist.has(request.info_hash):
             return self._refuse_torrent(i, datagram, client)
         request.peer_id = datagram + 36
         request.downloaded = <int64_t>read64(datagram + 56)
@@ -506,7 +525,7 @@ cdef class UdpPlane:
         cdef Swarm *swarm = NULL
         cdef uint32_t seeders = 0
         cdef uint32_t leechers = 0
-        if not self.is_listed or self.whitelist.allows(info_hash):
+        if self._serves(info_hash):
             swarm = find_torrent(store, info_hash, torrent_hash(store, info_hash))
         if swarm == NULL:
             memset(out, 0, 12)
@@ -515,6 +534,11 @@ cdef class UdpPlane:
         write32(out, seeders)
         write32(out + 4, swarm.completed)
         write32(out + 8, leechers)
+
+    cdef bint _serves(self, const uint8_t *info_hash) noexcept nogil:
+        if self.blacklist.count and self.blacklist.has(info_hash):
+            return False
+        return not self.is_listed or self.whitelist.has(info_hash)
 
     cdef bint _knows(self, const uint8_t *datagram, const Client *client) noexcept nogil:
         """True if the connection id is one that this client was issued."""

@@ -6,7 +6,7 @@ from torrust_py.native.siphash cimport SipKey
 
 cdef class NativeWhitelist:
     cdef SipKey key
-    cdef uint8_t *info_hashes
+    cdef uint8_t *packed  # 20 bytes each
     cdef uint32_t *next
     cdef uint32_t *heads
     cdef uint32_t count
@@ -14,7 +14,10 @@ cdef class NativeWhitelist:
     cdef uint32_t buckets
 
     cdef uint64_t hash_of(self, const uint8_t *info_hash) noexcept nogil
-    cdef bint allows(self, const uint8_t *info_hash) noexcept nogil
+    cdef bint has(self, const uint8_t *info_hash) noexcept nogil
+    cdef bint has_hashed(self, const uint8_t *info_hash, uint64_t hash) noexcept nogil
+    cdef void prefetch_bucket(self, uint64_t hash) noexcept nogil
+    cdef void prefetch_first(self, uint64_t hash) noexcept nogil
     cdef int64_t _position(self, const uint8_t *info_hash, uint32_t bucket) noexcept nogil
     cdef int _grow(self) noexcept nogil
     cdef void _add_bucket(self) noexcept nogil

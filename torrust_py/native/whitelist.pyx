@@ -11,15 +11,17 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memcmp, memcpy
 
 from torrust_py.native.buckets cimport bucket_of, split_from
+from torrust_py.native.prefetch cimport PREFETCH_READ
 from torrust_py.native.siphash cimport table_hash
 
 cdef enum:
     INFO_HASH = 20
+    INFO_HASHES_A_STEP = 4096
     NOWHERE = 0xFFFFFFFF
 
 
 cdef class NativeWhitelist:
-    """Positions are those of `info_hashes`; the last one takes the place of one that leaves."""
+    """Positions are those of `packed`; the last one takes the place of one that leaves."""
 
     def __cinit__(self):
         cdef bytes key = os.urandom(sizeof(self.key))
@@ -30,23 +32,23 @@ cdef class NativeWhitelist:
         self.heads[0] = NOWHERE
 
     def __dealloc__(self):
-        free(self.info_hashes)
+        free(self.packed)
         free(self.next)
         free(self.heads)
 
     def __contains__(self, bytes info_hash):
-        return self.allows(_raw(info_hash))
+        return self.has(_raw(info_hash))
 
     def __len__(self):
         return self.count
 
     def add(self, bytes info_hash, /):
         cdef const uint8_t *raw = _raw(info_hash)
-        if self.allows(raw):
+        if self.has(raw):
             return
         if self.count == self.capacity and self._grow() < 0:
             raise MemoryError
-        memcpy(self.info_hashes + INFO_HASH * <size_t>self.count, raw, INFO_HASH)
+        memcpy(self.packed + INFO_HASH * <size_t>self.count, raw, INFO_HASH)
         self._link(self.count)
         self.count += 1
         if self.count > self.buckets:
@@ -64,18 +66,30 @@ cdef class NativeWhitelist:
         if position != last:
             self._unlink(last)
             memcpy(
-                self.info_hashes + INFO_HASH * <size_t>position,
-                self.info_hashes + INFO_HASH * <size_t>last,
+                self.packed + INFO_HASH * <size_t>position,
+                self.packed + INFO_HASH * <size_t>last,
                 INFO_HASH,
             )
             self._link(<uint32_t>position)
+
+    def info_hashes(self):
+        cdef uint32_t unvisited = self.count
+        cdef uint32_t position
+        cdef list step
+        while unvisited > 0:  # downwards: who takes the place of one that leaves was seen before
+            step = []
+            while unvisited > 0 and len(step) < INFO_HASHES_A_STEP:
+                unvisited -= 1
+                step.append((<const char *>self.packed + INFO_HASH * <size_t>unvisited)[:INFO_HASH])
+            yield step
+            unvisited = min(unvisited, self.count)
 
     def empty(self):
         return NativeWhitelist()
 
     def take(self, NativeWhitelist other, /):
         self.key, other.key = other.key, self.key
-        self.info_hashes, other.info_hashes = other.info_hashes, self.info_hashes
+        self.packed, other.packed = other.packed, self.packed
         self.next, other.next = other.next, self.next
         self.heads, other.heads = other.heads, self.heads
         self.count, other.count = other.count, self.count
@@ -85,13 +99,26 @@ cdef class NativeWhitelist:
     cdef uint64_t hash_of(self, const uint8_t *info_hash) noexcept nogil:
         return table_hash(&self.key, info_hash, INFO_HASH)
 
-    cdef bint allows(self, const uint8_t *info_hash) noexcept nogil:
-        return self._position(info_hash, <uint32_t>bucket_of(self.hash_of(info_hash), self.buckets)) >= 0
+    cdef bint has(self, const uint8_t *info_hash) noexcept nogil:
+        return self.has_hashed(info_hash, self.hash_of(info_hash))
+
+    cdef bint has_hashed(self, const uint8_t *info_hash, uint64_t hash) noexcept nogil:
+        return self._position(info_hash, <uint32_t>bucket_of(hash, self.buckets)) >= 0
+
+    cdef void prefetch_bucket(self, uint64_t hash) noexcept nogil:
+        PREFETCH_READ(&self.heads[bucket_of(hash, self.buckets)])
+
+    cdef void prefetch_first(self, uint64_t hash) noexcept nogil:
+        """What the bucket begins with, if it was fetched."""
+        cdef uint32_t position = self.heads[bucket_of(hash, self.buckets)]
+        if position != NOWHERE:
+            PREFETCH_READ(self.packed + INFO_HASH * <size_t>position)
+            PREFETCH_READ(&self.next[position])
 
     cdef int64_t _position(self, const uint8_t *info_hash, uint32_t bucket) noexcept nogil:
         cdef uint32_t position = self.heads[bucket]
         while position != NOWHERE:
-            if memcmp(self.info_hashes + INFO_HASH * <size_t>position, info_hash, INFO_HASH) == 0:
+            if memcmp(self.packed + INFO_HASH * <size_t>position, info_hash, INFO_HASH) == 0:
                 return position
             position = self.next[position]
         return -1
@@ -100,10 +127,10 @@ cdef class NativeWhitelist:
         """Room for an eighth more. -1 without memory; then all is as it was."""
         cdef uint32_t capacity = self.capacity + self.capacity // 8 + 8
         cdef void *moved
-        moved = realloc(self.info_hashes, INFO_HASH * <size_t>capacity)
+        moved = realloc(self.packed, INFO_HASH * <size_t>capacity)
         if moved == NULL:
             return -1
-        self.info_hashes = <uint8_t *>moved
+        self.packed = <uint8_t *>moved
         moved = realloc(self.next, 4 * <size_t>capacity)
         if moved == NULL:
             return -1
@@ -125,7 +152,7 @@ cdef class NativeWhitelist:
         self.buckets = new + 1
         while link[0] != NOWHERE:
             position = link[0]
-            hash = self.hash_of(self.info_hashes + INFO_HASH * <size_t>position)
+            hash = self.hash_of(self.packed + INFO_HASH * <size_t>position)
             if bucket_of(hash, self.buckets) == new:
                 link[0] = self.next[position]
                 self.next[position] = self.heads[new]
@@ -134,13 +161,13 @@ cdef class NativeWhitelist:
                 link = &self.next[position]
 
     cdef void _link(self, uint32_t position) noexcept nogil:
-        cdef uint64_t hash = self.hash_of(self.info_hashes + INFO_HASH * <size_t>position)
+        cdef uint64_t hash = self.hash_of(self.packed + INFO_HASH * <size_t>position)
         cdef uint32_t *head = &self.heads[bucket_of(hash, self.buckets)]
         self.next[position] = head[0]
         head[0] = position
 
     cdef void _unlink(self, uint32_t position) noexcept nogil:
-        cdef uint64_t hash = self.hash_of(self.info_hashes + INFO_HASH * <size_t>position)
+        cdef uint64_t hash = self.hash_of(self.packed + INFO_HASH * <size_t>position)
         cdef uint32_t *link = &self.heads[bucket_of(hash, self.buckets)]
         while link[0] != position:
             link = &self.next[link[0]]

@@ -3,7 +3,7 @@
 import logging
 from ipaddress import ip_address
 
-from torrust_py.core.errors import NotWhitelisted, TrackerError
+from torrust_py.core.errors import TorrentRefused, TrackerError
 from torrust_py.core.statistics import Door, Outcome, Statistics
 from torrust_py.core.tracker import Tracker
 from torrust_py.core.types import Address, Families
@@ -104,7 +104,7 @@ class UdpHandler:
 
 def error_text(error: TrackerError) -> str:
     """A refusal as it goes on the wire, with the prefix that Torrust gives it."""
-    return f"tracker server error: {error}" if isinstance(error, NotWhitelisted) else str(error)
+    return f"tracker server error: {error}" if isinstance(error, TorrentRefused) else str(error)
 
 
 def _refusal(datagram: bytes, text: str) -> bytes:
