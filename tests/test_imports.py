@@ -34,7 +34,8 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "app": (
         {
             "api", "blacklist_file", "clock", "config", "core", "data_planes", "databases", "health", "http",
-            "jobs", "listeners", "logs", "memory", "services", "signals", "snapshots", "systemd", "udp", "web",
+            "jobs", "listeners", "logs", "memory", "services", "signals", "snapshots", "systemd", "udp",
+            "web",
         },
         {"aiohttp"},
     ),

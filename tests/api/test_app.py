@@ -130,8 +130,8 @@ async def test_the_health_check_needs_no_token(api) -> None:
         "/", "/api", "/api/v1", "/api/v1/", "/api/v1/stats/", "//api/v1/stats", "/api//v1/stats",
         "/api/v1/./stats", "/api/v1/x/../stats", "/api/v1/%73tats", "/api/v1/Stats", "/api/v2/stats",
         "/api/v1/torrent", "/api/v1/torrent/", "/api/v1/torrent/%20", f"/api/v1/torrent/{HASH}/",
-        "/api/v1/whitelist/", "/api/v1/blacklist/", "/api/v1/key", "/api/v1/key/", "/api/v1/keys/", "/api/v1/keys/other",
-        "/stats", f"/api/v1/torrent/..%2f{HASH}/x",
+        "/api/v1/whitelist/", "/api/v1/blacklist/", "/api/v1/key", "/api/v1/key/", "/api/v1/keys/",
+        "/api/v1/keys/other", "/stats", f"/api/v1/torrent/..%2f{HASH}/x",
     ],
 )  # fmt: skip
 async def test_other_paths_are_status_404_without_a_body(api, path: str) -> None:

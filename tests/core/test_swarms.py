@@ -81,6 +81,78 @@ def expire_all(swarms: Swarms, now_ms: int) -> None:
     finish_pass(swarms, now_ms)
 
 
+# --- a torrent that is removed
+
+
+@pytest.mark.parametrize("count", [1, 32, 33, 3000])
+def test_a_removed_torrent_is_gone_with_its_peers(
+    make_swarms: MakeSwarms, make_peer: MakePeer, announce: Announce, count: int
+) -> None:
+    swarms = make_swarms()
+    for number in range(count):
+        announce(swarms, make_peer(number, ipv6=number % 3 == 0, left=number % 2))
+    announce(swarms, make_peer(1), info_hash=OTHER)
+    swarms.remove(INFO_HASH)
+    assert (INFO_HASH in swarms, swarms.scrape(INFO_HASH)) == (False, NO_SWARM)
+    assert swarms.totals() == Totals(torrents=1, seeders=0, completed=0, leechers=1)
+    assert announce(swarms, make_peer(2)) == SwarmView(0, 1, b"", b"")
+
+
+def test_a_kept_counter_outlives_its_peers(
+    make_swarms: MakeSwarms, make_peer: MakePeer, announce: Announce
+) -> None:
+    swarms = make_swarms(retention=Retention(keep_completed=True))
+    announce(swarms, make_peer(1))
+    announce(swarms, make_peer(1, left=0, event=COMPLETED))
+    swarms.remove(INFO_HASH)
+    assert swarms.scrape(INFO_HASH) == SwarmCounts(seeders=0, completed=1, leechers=0)
+    assert swarms.take_completed() == [Completed(INFO_HASH, 1)]
+    assert announce(swarms, make_peer(2)) == SwarmView(0, 1, b"", b"")
+
+
+def test_what_was_removed_makes_room(
+    make_swarms: MakeSwarms, make_peer: MakePeer, announce: Announce, members: Members
+) -> None:
+    swarms = make_swarms(limits=Limits(max_peers=2))
+    announce(swarms, make_peer(1))
+    announce(swarms, make_peer(2))
+    swarms.remove(INFO_HASH)
+    announce(swarms, make_peer(3), info_hash=OTHER)
+    announce(swarms, make_peer(4), info_hash=OTHER)
+    assert len(members(swarms, OTHER)) == 2
+    assert swarms.pressure() == Pressure(0, 0, 0)
+
+
+@pytest.mark.parametrize("keep_completed", [False, True])
+@pytest.mark.parametrize("comes_back", [False, True])
+def test_a_torrent_is_removed_while_walks_are_within_it(
+    make_swarms: MakeSwarms, make_peer: MakePeer, announce: Announce, keep_completed: bool, comes_back: bool
+) -> None:
+    swarms = make_swarms(retention=Retention(900, keep_completed=keep_completed))
+    for number in range(3000):
+        announce(swarms, make_peer(number, ipv6=number % 2 == 0, left=number % 3))
+    announce(swarms, make_peer(0, ipv6=True, left=0, event=COMPLETED))
+    assert not swarms.expire(2_000, work=300)
+    walks = [swarms.export_swarms(), swarms.peers(INFO_HASH), swarms.torrents()]
+    for walk in walks:
+        next(walk)
+    next(walks[0])
+    swarms.remove(INFO_HASH)
+    if comes_back:
+        for number in range(40):
+            announce(swarms, make_peer(number))
+    for walk in walks:
+        for _ in walk:
+            pass
+    expire_all(swarms, 2_000)
+    assert swarms.totals() == Totals(
+        torrents=comes_back or keep_completed,
+        seeders=0,
+        completed=keep_completed,
+        leechers=40 * comes_back,
+    )
+
+
 # --- one announce
 
 
@@ -1404,6 +1476,14 @@ class SwarmsMachine(RuleBasedStateMachine):
                     del torrent.peers[endpoint]
             if self.is_forgotten(torrent):
                 del self.torrents[info_hash]
+
+    @rule(info_hash=_info_hashes)
+    def remove(self, *, info_hash: InfoHash) -> None:
+        self.swarms.remove(info_hash)
+        torrent = self.torrents.get(info_hash, Torrent())
+        torrent.peers.clear()
+        if not (self.retention.keep_completed and torrent.completed):
+            self.torrents.pop(info_hash, None)
 
     @rule(rows=st.lists(st.builds(Completed, _info_hashes, st.integers(0, 9)), max_size=4))
     def restore(self, *, rows: list[Completed]) -> None:

@@ -2,6 +2,8 @@ import asyncio
 from collections.abc import AsyncIterator, Coroutine, Sequence
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.forms import make_whitelist
 from torrust_py.core.database import Database, WhitelistTable
@@ -81,6 +83,10 @@ def listed(table: HeldTable, whitelist: Whitelist) -> ListedTorrents:
     return ListedTorrents(table, whitelist)
 
 
+def numbered(number: int) -> InfoHash:
+    return InfoHash(number.to_bytes(20))
+
+
 async def stored(table: WhitelistTable) -> set[InfoHash]:
     return {info_hash async for rows in table.load_whitelist() for info_hash in rows}
 
@@ -114,6 +120,51 @@ def test_a_whitelist_takes_what_another_holds(form: str) -> None:
     other.add(OTHER)
     whitelist.take(other)
     assert (INFO_HASH in whitelist, OTHER in whitelist, len(whitelist)) == (False, True, 1)
+
+
+@given(
+    changes=st.lists(
+        st.tuples(st.sampled_from(["add", "discard", "step"]), st.integers(0, 200)), max_size=60
+    ),
+    size=st.sampled_from([0, 3, 150]),
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_whitelist_is_walked_in_steps_while_it_changes(
+    form: str, changes: list[tuple[str, int]], size: int
+) -> None:
+    whitelist = make_whitelist(form)
+    expected = {numbered(number) for number in range(size)}
+    for info_hash in expected:
+        whitelist.add(info_hash)
+    stayed, seen = set(expected), set[InfoHash]()
+    walk = whitelist.info_hashes()
+    for change, number in changes:
+        if change == "step":
+            seen |= set(next(walk, []))
+        elif change == "add":
+            whitelist.add(numbered(number))
+            expected.add(numbered(number))
+        else:
+            whitelist.discard(numbered(number))
+            expected.discard(numbered(number))
+            stayed.discard(numbered(number))
+    for step in walk:
+        seen |= set(step)
+    assert stayed <= seen
+    listed = [info_hash for step in whitelist.info_hashes() for info_hash in step]
+    assert (sorted(listed), len(whitelist)) == (sorted(expected), len(expected))
+
+
+def test_many_are_walked_in_several_steps(form: str) -> None:
+    whitelist = make_whitelist(form)
+    for number in range(10_000):
+        whitelist.add(numbered(number))
+    walk = whitelist.info_hashes()
+    seen = set(next(walk))
+    for number in range(0, 10_000, 2):
+        whitelist.discard(numbered(number))
+    seen.update(*walk)
+    assert {numbered(number) for number in range(1, 10_000, 2)} <= seen
 
 
 @pytest.mark.clause("5.5.1")

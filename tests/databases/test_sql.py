@@ -11,7 +11,7 @@ from typing import TypeVar
 import pytest
 
 from tests.servers import Store
-from torrust_py.core.database import Completed, Database, PeerKey
+from torrust_py.core.database import BlacklistEntry, Completed, Database, PeerKey
 from torrust_py.core.errors import DatabaseError
 from torrust_py.core.types import InfoHash
 from torrust_py.databases import open_database
@@ -54,6 +54,7 @@ def shell(sqlite: Database, database_path: Path) -> Iterator[sqlite3.Connection]
 async def test_a_new_database_is_empty(database: Database) -> None:
     assert await all_of(database.load_keys()) == []
     assert await all_of(database.load_whitelist()) == []
+    assert await all_of(database.load_blacklist()) == []
     assert await all_of(database.load_completed()) == []
 
 
@@ -114,6 +115,67 @@ async def test_an_info_hash_leaves_the_whitelist_once_and_again(database: Databa
     await database.remove_from_whitelist(INFO_HASH)
     await database.remove_from_whitelist(INFO_HASH)
     assert await all_of(database.load_whitelist()) == [OTHER]
+
+
+async def test_the_blacklist_keeps_why_and_until_when(database: Database) -> None:
+    entries = [
+        BlacklistEntry(INFO_HASH, "é" * 250, 2**40),
+        BlacklistEntry(OTHER),
+    ]
+    await database.add_to_blacklist(entries)
+    assert sorted(await all_of(database.load_blacklist())) == sorted(entries)
+
+
+async def test_what_is_on_the_blacklist_is_replaced(database: Database) -> None:
+    await database.add_to_blacklist([BlacklistEntry(INFO_HASH, "one", 7), BlacklistEntry(OTHER, "kept")])
+    await database.add_to_blacklist([BlacklistEntry(INFO_HASH)])
+    assert sorted(await all_of(database.load_blacklist())) == [(OTHER, "kept", None), (INFO_HASH, None, None)]
+
+
+async def test_an_info_hash_leaves_the_blacklist_once_and_again(database: Database) -> None:
+    await database.add_to_blacklist([BlacklistEntry(INFO_HASH), BlacklistEntry(OTHER)])
+    await database.remove_from_blacklist(INFO_HASH)
+    await database.remove_from_blacklist(INFO_HASH)
+    assert await all_of(database.load_blacklist()) == [BlacklistEntry(OTHER)]
+
+
+@pytest.mark.slow
+async def test_ten_thousand_are_put_on_the_blacklist_at_once(database: Database) -> None:
+    entries = [BlacklistEntry(InfoHash(os.urandom(20)), "a reason", None) for _ in range(10_000)]
+    start = time.monotonic()
+    await database.add_to_blacklist(entries)
+    await database.add_to_blacklist([entry._replace(valid_until=9) for entry in entries])
+    assert time.monotonic() - start < 8, "the API promises an answer within four seconds"
+    assert {entry.valid_until for entry in await all_of(database.load_blacklist())} == {9}
+    assert len(await all_of(database.load_blacklist())) == 10_000
+
+
+async def test_what_has_expired_leaves_the_blacklist(database: Database) -> None:
+    third = BlacklistEntry(InfoHash(b"\3" * 20), None, 101)
+    await database.add_to_blacklist([BlacklistEntry(INFO_HASH, None, 100), BlacklistEntry(OTHER), third])
+    await database.remove_expired_from_blacklist(100)
+    assert sorted(await all_of(database.load_blacklist())) == [BlacklistEntry(OTHER), third]
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+async def test_the_blacklist_is_restored(database: Database, is_there: bool) -> None:
+    await database.add_to_blacklist([BlacklistEntry(OTHER, "other")])
+    if is_there:
+        await database.add_to_blacklist([BlacklistEntry(INFO_HASH, "in doubt")])
+    kept = BlacklistEntry(INFO_HASH, "why", 77)
+    await database.restore_in_blacklist([INFO_HASH, OTHER], [kept])
+    assert await all_of(database.load_blacklist()) == [kept]
+    await database.restore_in_blacklist([INFO_HASH], [])
+    assert await all_of(database.load_blacklist()) == []
+
+
+async def test_a_torrent_is_refused_though_its_reason_cannot_be_told(
+    sqlite: Database, shell: sqlite3.Connection
+) -> None:
+    rows = [("05" * 20, "two\nlines"), ("06" * 20, "long" * 200), ("07" * 20, b"\xff"), ("x", "no hash")]
+    shell.executemany("INSERT INTO blacklist (info_hash, reason) VALUES (?, ?)", rows)
+    listed = await all_of(sqlite.load_blacklist())
+    assert listed == [BlacklistEntry(InfoHash(bytes([number]) * 20)) for number in (5, 6, 7)]
 
 
 @pytest.mark.parametrize("is_there", [True, False])
