@@ -278,7 +278,7 @@ async def test_an_integer_beyond_64_bits_is_an_error(sql: Database) -> None:
 
 @pytest.mark.clause("5.6.11")
 async def test_dropped_tables_fail_every_call(sql: Database, store: Store) -> None:
-    for table in ("keys", "whitelist", "torrents", "secrets"):
+    for table in ("keys", "whitelist", "blacklist", "torrents", "secrets"):
         store.execute(f'DROP TABLE "{table}"')
     calls: dict[str, list[Awaitable[object]]] = {
         "keys": [all_of(sql.load_keys()), sql.add_key(PeerKey(KEY, None)), sql.remove_key(KEY)],
@@ -286,6 +286,13 @@ async def test_dropped_tables_fail_every_call(sql: Database, store: Store) -> No
             all_of(sql.load_whitelist()),
             sql.add_to_whitelist(INFO_HASH),
             sql.remove_from_whitelist(INFO_HASH),
+        ],
+        "blacklist": [
+            all_of(sql.load_blacklist()),
+            sql.add_to_blacklist([BlacklistEntry(INFO_HASH)]),
+            sql.remove_from_blacklist(INFO_HASH),
+            sql.restore_in_blacklist([INFO_HASH], []),
+            sql.remove_expired_from_blacklist(1),
         ],
         "torrents": [all_of(sql.load_completed()), sql.save_completed([Completed(INFO_HASH, 1)])],
         "secrets": [sql.load_secret("ids", size=16)],

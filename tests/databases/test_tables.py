@@ -13,7 +13,7 @@ from torrust_py.core.database import Completed, Database, PeerKey
 from torrust_py.core.errors import DatabaseError
 from torrust_py.core.types import InfoHash
 from torrust_py.databases import open_database
-from torrust_py.databases.tables import KEYS, SECRETS, TORRENTS, WHITELIST, upsert
+from torrust_py.databases.tables import BLACKLIST, KEYS, SECRETS, TORRENTS, WHITELIST, upsert
 
 TORRUST_FILE = Path(__file__).parent / "torrust.sqlite3.db"
 
@@ -40,11 +40,14 @@ def created(table: Table, dialect: str) -> str:
 
 
 @pytest.mark.clause("5.6.5")
-async def test_a_new_file_has_torrusts_columns_and_a_table_of_secrets(database_path: Path) -> None:
+async def test_a_new_file_has_torrusts_columns_and_two_tables_of_our_own(database_path: Path) -> None:
     async with open_database("sqlite3", str(database_path)):
         pass
     ours, torrusts = columns(database_path), columns(TORRUST_FILE)
     assert ours.pop("secrets") == [("name", "TEXT", 1, None, 1), ("value", "TEXT", 1, None, 0)]
+    assert [column[:3] for column in ours.pop("blacklist")] == [
+        ("id", "INTEGER", 0), ("info_hash", "TEXT", 1), ("reason", "TEXT", 0), ("valid_until", "INTEGER", 0)
+    ]  # fmt: skip
     assert ours == torrusts
 
 
@@ -102,6 +105,19 @@ def test_a_stored_value_rises_to_the_new_one_on_every_server(dialect: str, expec
 @pytest.mark.parametrize(
     ("dialect", "expected"),
     [
+        ("sqlite", "DO UPDATE SET reason = excluded.reason"),
+        ("postgresql", "DO UPDATE SET reason = excluded.reason"),
+        ("mysql", "ON DUPLICATE KEY UPDATE reason = VALUES(reason)"),
+    ],
+)
+def test_a_row_that_is_there_is_replaced_on_every_server(dialect: str, expected: str) -> None:
+    statement = upsert(BLACKLIST, unique="info_hash", replaced=["reason"], dialect=dialect)
+    assert str(statement.compile(dialect=DIALECTS[dialect])).endswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "expected"),
+    [
         ("sqlite", "ON CONFLICT (info_hash) DO NOTHING"),
         ("postgresql", "ON CONFLICT (info_hash) DO NOTHING"),
         ("mysql", "ON DUPLICATE KEY UPDATE info_hash = whitelist.info_hash"),
@@ -125,7 +141,8 @@ def torrusts(mysql_server: Server) -> Store:
 def schema(store: Store) -> list[Any]:
     statement = (
         "SELECT table_name, column_name, column_type, is_nullable, column_default, column_key, extra "
-        "FROM information_schema.columns WHERE table_schema = 'torrust_tracker' AND table_name <> 'secrets' "
+        "FROM information_schema.columns WHERE table_schema = 'torrust_tracker' "
+        "AND table_name NOT IN ('secrets', 'blacklist') "
         "ORDER BY table_name, ordinal_position"
     )
     return store.execute(statement)

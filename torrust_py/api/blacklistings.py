@@ -8,6 +8,8 @@ Where the path names the torrent, there is no `info_hash`. Nothing else may be t
 import asyncio
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 
 from torrust_py.api.responses import BadRequest, debug_escaped, parse_info_hash
@@ -48,34 +50,21 @@ def parse_blacklisting(body: bytes, info_hash: InfoHash, unix_now: int) -> Black
 async def parse_blacklistings(body: bytes, unix_now: int) -> list[BlacklistEntry]:
     """A list of entries; the loop turns while it is read. Raises CallError."""
     entries: dict[InfoHash, BlacklistEntry] = {}
-    number = 1
     try:
-        text = _text(body)
-        at = _skipped(text, 0)
-        if text[at : at + 1] != "[":
-            raise _Bad("it must be a JSON list")
-        at = _skipped(text, at + 1)
-        is_last = text[at : at + 1] == "]"
-        at += is_last
-        while not is_last:
+        for number, value in enumerate(_values(_text(body)), start=1):
             if number > MOST_ENTRIES:
                 raise CallError(
                     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
                     f"Invalid body: it has more than {MOST_ENTRIES} entries; send them in several calls",
                 )
-            value, at = _value(text, at)
-            _note(entries, _entry(value, unix_now))
-            is_last = text[at : at + 1] == "]"
-            if not is_last and text[at : at + 1] != ",":
-                raise _Bad(_SYNTAX.format(at + 1))
-            at = _skipped(text, at + 1)
+            with _of_entry(number):
+                entry = _entry(value, unix_now)
+                if entries.setdefault(entry.info_hash, entry) != entry:
+                    raise _Bad(f"{entry.info_hash.hex()} is there before, and otherwise")
             if number % _ENTRIES_A_SLICE == 0:
                 await asyncio.sleep(0)
-            number += 1
-        if _skipped(text, at) < len(text):
-            raise _Bad(_SYNTAX.format(at + 1))
     except _Bad as error:
-        raise BadRequest(f"Invalid body: entry {number}: {error}") from error
+        raise BadRequest(f"Invalid body: {error}") from error
     return list(entries.values())
 
 
@@ -84,6 +73,35 @@ _SYNTAX = "it is no JSON from character {} on"
 
 class _Bad(ValueError):
     """What is wrong with a body."""
+
+
+@contextmanager
+def _of_entry(number: int) -> Iterator[None]:
+    """Says of which entry something is wrong."""
+    try:
+        yield
+    except _Bad as error:
+        raise _Bad(f"entry {number}: {error}") from error
+
+
+def _values(text: str) -> Iterator[object]:
+    """The members of a JSON list, one after the other."""
+    at = _skipped(text, 0)
+    if text[at : at + 1] != "[":
+        raise _Bad("it must be a JSON list")
+    at = _skipped(text, at + 1)
+    following = text[at : at + 1]
+    while following != "]":
+        value, at = _value(text, at)
+        yield value
+        following = text[at : at + 1]
+        if following not in (",", "]"):
+            raise _Bad(_SYNTAX.format(at + 1))
+        if following == ",":
+            at = _skipped(text, at + 1)
+    end = _skipped(text, at + 1)
+    if end < len(text):
+        raise _Bad(_SYNTAX.format(end + 1))
 
 
 def _text(body: bytes) -> str:
@@ -131,11 +149,6 @@ def _entry(value: object, unix_now: int) -> BlacklistEntry:
         raise _Bad(f'info_hash is "{debug_escaped(info_hash[:60])}", not 40 hexadecimal digits') from error
     reason, seconds_valid = _details(members)
     return BlacklistEntry(parsed, reason, _end(seconds_valid, unix_now))
-
-
-def _note(entries: dict[InfoHash, BlacklistEntry], entry: BlacklistEntry) -> None:
-    if entries.setdefault(entry.info_hash, entry) != entry:
-        raise _Bad(f"{entry.info_hash.hex()} is there before, and otherwise")
 
 
 def _members(value: object, known: set[str]) -> dict[str, object]:
