@@ -46,3 +46,16 @@ def test_a_key_of_a_private_tracker(start: Start, configure: Configure, info_has
     [command] = commands("private-tracker.md")
     key = follow(command, daemon)["key"]
     assert daemon.announce(info_hash, key=key, compact=1).decoded[b"complete"] == 1
+
+
+def test_a_torrent_that_is_taken_down(start: Start, configure: Configure) -> None:
+    daemon = start(configure())
+    one, many, show, back = commands("blacklist.md")
+    hashes = ["9c38422213e30bff212b30c360d26f9a02136422", "9e0217d0fa71c87332cd8bf9dbeabcb2c2cf3c4d"]
+    reason = f"Tracker error: The torrent: {hashes[0]}, is blacklisted: Taken down on request"
+    for command in (one, many):
+        assert follow(command, daemon) == {"status": "ok"}
+        assert daemon.announce(bytes.fromhex(hashes[0])).failure == reason
+    assert [entry["info_hash"] for entry in follow(show, daemon)] == hashes
+    assert follow(back, daemon) == {"status": "ok"}
+    assert daemon.announce(bytes.fromhex(hashes[0]), compact=1).decoded[b"complete"] == 1
