@@ -56,8 +56,9 @@ class _Details(NamedTuple):
 class Blacklist:
     """As an operator changes it: database first, so that a failure leaves memory as it was.
 
-    `refused` is the set that planes look into. The peers of a torrent that comes to it leave the `swarms` at
-    once.
+    `refused` is the set that planes look into. The peers of a torrent that comes to it leave the `swarms` in
+    the same step, so a torrent that has peers is not in it, and planes need not look. (Those that come with a
+    snapshot leave before the first plane runs.)
     """
 
     def __init__(self, table: BlacklistTable, refused: Whitelist, swarms: Swarms) -> None:

@@ -36,6 +36,7 @@ from torrust_py.native.swarms cimport (
     choose,
     counts,
     find_torrent,
+    has_peers,
     torrent_hash,
 )
 from torrust_py.native.whitelist cimport NativeWhitelist
@@ -947,10 +948,14 @@ cdef class HttpPlane:
         cdef uint8_t *body = self.output + self.filled + HEAD
         cdef uint8_t *out = body
         cdef View view
-        if not self._serves(query.info_hash):
+        if self.is_listed and not self.whitelist.has(query.info_hash):
             return False
         request.info_hash = query.info_hash
         request.hash = torrent_hash(store, query.info_hash)
+        if self.blacklist.count and self._is_refused(
+            find_torrent(store, query.info_hash, request.hash), query.info_hash
+        ):
+            return False
         request.peer_id = query.peer_id
         request.expected = -1
         request.family = IPV4 if write_endpoint(
@@ -979,11 +984,9 @@ cdef class HttpPlane:
         self._count(client, ANNOUNCE)
         return True
 
-    cdef bint _serves(self, const uint8_t *info_hash) noexcept nogil:
-        """False if the tracker does not allow the torrent; an announce of it is for Python to refuse."""
-        if self.blacklist.count and self.blacklist.has(info_hash):
-            return False
-        return not self.is_listed or self.whitelist.has(info_hash)
+    cdef bint _is_refused(self, const Swarm *swarm, const uint8_t *info_hash) noexcept nogil:
+        """As in the UDP plane: a torrent that has peers is not on the blacklist."""
+        return not has_peers(swarm) and self.blacklist.has(info_hash)
 
     cdef void _scrape(
         self, const Client *client, const Framed *framed, const uint8_t *info_hashes, int count
@@ -1000,8 +1003,10 @@ cdef class HttpPlane:
             info_hash = info_hashes + INFO_HASH * number
             swarm = NULL
             seeders = leechers = 0
-            if self._serves(info_hash):
+            if not self.is_listed or self.whitelist.has(info_hash):
                 swarm = find_torrent(store, info_hash, torrent_hash(store, info_hash))
+            if swarm != NULL and self.blacklist.count and self._is_refused(swarm, info_hash):
+                swarm = NULL
             if swarm != NULL:
                 counts(swarm, &seeders, &leechers)
             out = write_text(write_text(out, b"20:", 3), <const char *>info_hash, INFO_HASH)

@@ -149,6 +149,7 @@ cdef Swarm *find_torrent(const Store *store, const uint8_t *info_hash, uint64_t 
 cdef int apply_announce(Store *store, const Announce *request, View *view) noexcept nogil
 cdef uint32_t choose(Store *store, const View *view, int family, uint8_t *out) noexcept nogil
 cdef void counts(const Swarm *swarm, uint32_t *seeders, uint32_t *leechers) noexcept nogil
+cdef bint has_peers(const Swarm *swarm) noexcept nogil
 cdef void prefetch_bucket(const Store *store, uint64_t hash) noexcept nogil
 cdef Swarm *prefetch_torrent(const Store *store, uint64_t hash) noexcept nogil
 cdef void prefetch_half(const Swarm *swarm, int family) noexcept nogil

@@ -296,6 +296,11 @@ cdef void counts(const Swarm *swarm, uint32_t *seeders, uint32_t *leechers) noex
             seeders[0] += swarm.count[family] - of_half
 
 
+cdef bint has_peers(const Swarm *swarm) noexcept nogil:
+    """False also for no swarm at all."""
+    return swarm != NULL and peers_of(swarm) > 0
+
+
 cdef inline uint64_t endpoint_hash(const Store *store, const uint8_t *endpoint, size_t size) noexcept nogil:
     if size == 6:
         return table_hash(&store.endpoint_key, endpoint, 6)

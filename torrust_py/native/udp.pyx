@@ -39,6 +39,7 @@ from torrust_py.native.swarms cimport (
     choose,
     counts,
     find_torrent,
+    has_peers,
     prefetch_bucket,
     prefetch_half,
     prefetch_known,
@@ -198,7 +199,6 @@ cdef class UdpPlane:
     cdef Client clients[BATCH]
     cdef Announce announces[BATCH]
     cdef Swarm *found[BATCH]
-    cdef uint64_t blacklist_hashes[BATCH]
     cdef int sizes[BATCH]  # of the responses, in the order of the requests; 0: none
     cdef int fallbacks
     cdef int answered
@@ -365,8 +365,6 @@ cdef class UdpPlane:
         for i in range(received):
             read_client(<const uint8_t *>self.requests[i].msg_hdr.msg_name, &self.clients[i])
         self._prefetch(received)
-        if self.blacklist.count:
-            self._prefetch_blacklist(received)
         for i in range(received):
             self.sizes[i] = self._answer_one(i, &self.clients[i])
             self.fallbacks += self.sizes[i] == FOR_FALLBACK
@@ -409,16 +407,6 @@ cdef class UdpPlane:
             announce = &self.announces[i]
             if announce.info_hash != NULL:
                 prefetch_known(self.found[i], announce)
-
-    cdef void _prefetch_blacklist(self, int received) noexcept nogil:
-        cdef int i
-        for i in range(received):
-            if self.announces[i].info_hash != NULL:
-                self.blacklist_hashes[i] = self.blacklist.hash_of(self.announces[i].info_hash)
-                self.blacklist.prefetch_bucket(self.blacklist_hashes[i])
-        for i in range(received):
-            if self.announces[i].info_hash != NULL:
-                self.blacklist.prefetch_first(self.blacklist_hashes[i])
 
     cdef int _fall_back(self, int received, int64_t now_ms) except -1:
         """Ask Python for the responses of what is not ordinary."""
@@ -475,7 +463,9 @@ cdef class UdpPlane:
             return FOR_FALLBACK
         if not self._knows(datagram, client):
             return self._refuse_connection_id(i, datagram, client)
-        if self.blacklist.count and self.blacklist.has_hashed(request.info_hash, self.blacklist_hashes[i]):
+        if self.blacklist.count and self._is_refused(
+            find_torrent(&self.swarms.store, request.info_hash, request.hash), request.info_hash
+        ):
             return FOR_FALLBACK
         if self.is_listed and not self.whitelist.has(request.info_hash):
             return self._refuse_torrent(i, datagram, client)
@@ -525,9 +515,9 @@ cdef class UdpPlane:
         cdef Swarm *swarm = NULL
         cdef uint32_t seeders = 0
         cdef uint32_t leechers = 0
-        if self._serves(info_hash):
+        if not self.is_listed or self.whitelist.has(info_hash):
             swarm = find_torrent(store, info_hash, torrent_hash(store, info_hash))
-        if swarm == NULL:
+        if swarm == NULL or (self.blacklist.count and self._is_refused(swarm, info_hash)):
             memset(out, 0, 12)
             return
         counts(swarm, &seeders, &leechers)
@@ -535,10 +525,11 @@ cdef class UdpPlane:
         write32(out + 4, swarm.completed)
         write32(out + 8, leechers)
 
-    cdef bint _serves(self, const uint8_t *info_hash) noexcept nogil:
-        if self.blacklist.count and self.blacklist.has(info_hash):
-            return False
-        return not self.is_listed or self.whitelist.has(info_hash)
+    cdef bint _is_refused(self, const Swarm *swarm, const uint8_t *info_hash) noexcept nogil:
+        """A torrent that has peers is not on the blacklist: they leave when it comes there. So it need not be looked
+        up, which with a long list would be slow.
+        """
+        return not has_peers(swarm) and self.blacklist.has(info_hash)
 
     cdef bint _knows(self, const uint8_t *datagram, const Client *client) noexcept nogil:
         """True if the connection id is one that this client was issued."""

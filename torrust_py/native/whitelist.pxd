@@ -15,9 +15,6 @@ cdef class NativeWhitelist:
 
     cdef uint64_t hash_of(self, const uint8_t *info_hash) noexcept nogil
     cdef bint has(self, const uint8_t *info_hash) noexcept nogil
-    cdef bint has_hashed(self, const uint8_t *info_hash, uint64_t hash) noexcept nogil
-    cdef void prefetch_bucket(self, uint64_t hash) noexcept nogil
-    cdef void prefetch_first(self, uint64_t hash) noexcept nogil
     cdef int64_t _position(self, const uint8_t *info_hash, uint32_t bucket) noexcept nogil
     cdef int _grow(self) noexcept nogil
     cdef void _add_bucket(self) noexcept nogil

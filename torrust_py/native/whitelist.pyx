@@ -11,7 +11,6 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memcmp, memcpy
 
 from torrust_py.native.buckets cimport bucket_of, split_from
-from torrust_py.native.prefetch cimport PREFETCH_READ
 from torrust_py.native.siphash cimport table_hash
 
 cdef enum:
@@ -100,20 +99,7 @@ cdef class NativeWhitelist:
         return table_hash(&self.key, info_hash, INFO_HASH)
 
     cdef bint has(self, const uint8_t *info_hash) noexcept nogil:
-        return self.has_hashed(info_hash, self.hash_of(info_hash))
-
-    cdef bint has_hashed(self, const uint8_t *info_hash, uint64_t hash) noexcept nogil:
-        return self._position(info_hash, <uint32_t>bucket_of(hash, self.buckets)) >= 0
-
-    cdef void prefetch_bucket(self, uint64_t hash) noexcept nogil:
-        PREFETCH_READ(&self.heads[bucket_of(hash, self.buckets)])
-
-    cdef void prefetch_first(self, uint64_t hash) noexcept nogil:
-        """What the bucket begins with, if it was fetched."""
-        cdef uint32_t position = self.heads[bucket_of(hash, self.buckets)]
-        if position != NOWHERE:
-            PREFETCH_READ(self.packed + INFO_HASH * <size_t>position)
-            PREFETCH_READ(&self.next[position])
+        return self._position(info_hash, <uint32_t>bucket_of(self.hash_of(info_hash), self.buckets)) >= 0
 
     cdef int64_t _position(self, const uint8_t *info_hash, uint32_t bucket) noexcept nogil:
         cdef uint32_t position = self.heads[bucket]
