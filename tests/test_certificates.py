@@ -170,3 +170,26 @@ async def test_files_are_looked_at_by_the_clock_and_when_asked(
         await has_looked.wait()
     job.cancel()
     assert presented(context) == der(files[0])
+
+
+async def test_the_blacklist_is_read_anew_when_asked_and_not_by_the_clock() -> None:
+    read: list[bool] = []
+
+    class File:
+        async def refresh(self) -> None:
+            read.append(True)
+
+    async def refresh(*, always: bool) -> None:
+        read.append(always)
+
+    answers = iter([False, True])
+
+    async def asked(seconds: float) -> bool:
+        try:
+            return next(answers)
+        except StopIteration:
+            raise asyncio.CancelledError from None
+
+    with pytest.raises(asyncio.CancelledError):
+        await jobs.refresh_files(refresh, File(), asked)
+    assert read == [False, True, True]

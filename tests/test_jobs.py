@@ -7,12 +7,14 @@ from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 import pytest
 
 from torrust_py import jobs
+from torrust_py.core.blacklist import Blacklist
 from torrust_py.core.completed import CompletedCounters
-from torrust_py.core.database import Completed
+from torrust_py.core.database import BlacklistEntry, Completed
 from torrust_py.core.errors import DatabaseError
 from torrust_py.core.statistics import Door, Outcome, PortableStatistics
 from torrust_py.core.swarms import PortableSwarms, Retention
 from torrust_py.core.types import AnnounceEvent, Endpoint, Families, InfoHash, Peer, PeerId
+from torrust_py.core.whitelist import PortableWhitelist
 
 DAY_MS = 86_400_000
 
@@ -244,3 +246,47 @@ async def test_a_job_that_fails_begins_anew(
     assert [record.getMessage() for record in caplog.records] == [
         "A job failed, and begins anew in 0.01 s"
     ] * 2
+
+
+class Blacklistings:
+    """A table that is away a few times."""
+
+    def __init__(self, away: int) -> None:
+        self.away = away
+        self.told: list[int] = []
+        self.has_taken = asyncio.Event()
+
+    async def load_blacklist(self) -> AsyncIterator[Sequence[BlacklistEntry]]:
+        yield [BlacklistEntry(InfoHash(b"1" * 20), None, 100), BlacklistEntry(InfoHash(b"2" * 20), None, 300)]
+
+    async def add_to_blacklist(self, entries: Sequence[BlacklistEntry]) -> None:
+        raise NotImplementedError
+
+    async def remove_from_blacklist(self, info_hash: InfoHash) -> None:
+        raise NotImplementedError
+
+    async def restore_in_blacklist(
+        self, info_hashes: Sequence[InfoHash], kept: Sequence[BlacklistEntry]
+    ) -> None:
+        raise NotImplementedError
+
+    async def remove_expired_from_blacklist(self, unix_now: int) -> None:
+        self.told.append(unix_now)
+        if self.away:
+            self.away -= 1
+            raise DatabaseError("the database is away")
+        self.has_taken.set()
+
+
+async def test_blacklistings_end_and_the_database_is_told_until_it_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(jobs, "END_INTERVAL", 0)
+    table = Blacklistings(away=2)
+    blacklist = Blacklist(table, PortableWhitelist(), PortableSwarms())
+    await blacklist.load(50)
+    async with running(jobs.end_blacklistings(blacklist, lambda: 200.5)):
+        await table.has_taken.wait()
+        for _ in range(5):
+            await asyncio.sleep(0)
+    assert (len(blacklist), table.told) == (1, [200, 200, 200])

@@ -4,8 +4,8 @@ import pytest
 
 from tests.forms import make_blacklist
 from torrust_py.core.blacklist import Blacklist
-from torrust_py.core.database import Database, PeerKey
-from torrust_py.core.errors import KeyExpired, KeyMissing, KeyUnknown, NotWhitelisted
+from torrust_py.core.database import BlacklistEntry, Database, PeerKey
+from torrust_py.core.errors import Blacklisted, KeyExpired, KeyMissing, KeyUnknown, NotWhitelisted
 from torrust_py.core.keys import Keys
 from torrust_py.core.swarms import PortableSwarms
 from torrust_py.core.tracker import Rules, Tracker
@@ -113,6 +113,25 @@ def test_a_listed_tracker_serves_a_torrent_that_is_listed(
 ) -> None:
     whitelist.add(INFO_HASH)
     assert announce(make_tracker(LISTED), make_peer(1)).leechers == 1
+
+
+@pytest.mark.parametrize("rules", [PUBLIC, LISTED])
+async def test_a_torrent_of_the_blacklist_is_refused_and_scraped_as_zeros(
+    make_tracker: MakeTracker,
+    blacklist: Blacklist,
+    whitelist: PortableWhitelist,
+    make_peer: MakePeer,
+    rules: Rules,
+) -> None:
+    whitelist.add(INFO_HASH)
+    tracker = make_tracker(rules)
+    announce(tracker, make_peer(1))
+    await blacklist.add([BlacklistEntry(INFO_HASH, "why")])
+    with pytest.raises(Blacklisted, match=f"^The torrent: {INFO_HASH.hex()}, is blacklisted: why$"):
+        announce(tracker, make_peer(1))
+    assert tracker.scrape(INFO_HASH) == (0, 0, 0)
+    await blacklist.remove(INFO_HASH)
+    assert announce(tracker, make_peer(2)).leechers == 1
 
 
 @pytest.mark.clause("5.5.4")

@@ -7,6 +7,7 @@ import pytest
 
 from tests.http.conftest import Answer, MakeRoom, Room, taken_apart
 from tests.recordings import Exchange, recorded_exchanges
+from torrust_py.core.database import BlacklistEntry
 from torrust_py.core.statistics import Door, DoorCounts
 from torrust_py.core.types import InfoHash, packed_address
 from torrust_py.http.responses import BAD_REQUEST
@@ -250,6 +251,13 @@ def test_a_torrent_that_is_not_listed_is_refused(make_room: MakeRoom) -> None:
     room = make_room(listed=True)
     reason = f"Tracker error: The torrent: {'01' * 20}, is not whitelisted"
     assert room.ask(ANNOUNCE).reason == reason
+    assert room.counts() == {Door.TCP4: ONE_REFUSED}
+
+
+async def test_a_torrent_of_the_blacklist_is_refused_with_the_reason(make_room: MakeRoom) -> None:
+    room = make_room(listed=True)
+    await room.blacklist.add([BlacklistEntry(INFO_HASH, "é")])
+    assert room.ask(ANNOUNCE).reason == f"Tracker error: The torrent: {'01' * 20}, is blacklisted: é"
     assert room.counts() == {Door.TCP4: ONE_REFUSED}
 
 

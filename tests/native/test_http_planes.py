@@ -32,6 +32,7 @@ PATIENCE = 10.0
 _VARIES = re.compile(rb"x-request-id: [0-9a-f-]{36}\r\n|date: [^\r]+\r\n")
 
 
+REFUSED = InfoHash(b"\x07" * 20)
 GOOD_KEY, EXPIRED_KEY = "A1" * 16, "b" * 32
 
 
@@ -62,6 +63,7 @@ class Served:
             )
         self.swarms, self.whitelist, self.refused, self.statistics = parts
         self.whitelist.add(ALLOWED)
+        self.refused.add(REFUSED)
         self.blacklist = make_blacklist(self.refused, self.swarms)
         tracker = Tracker(
             rules, swarms=self.swarms, whitelist=self.whitelist, blacklist=self.blacklist, keys=TwoKeys()
@@ -209,6 +211,9 @@ REQUESTS = [
     get(b"/scrape?info_hash=" + b"%01" * 20),
     get(b"/scrape?info_hash=" + b"z" * 20 + b"&x=y&info_hash=" + b"%01" * 20 + b"&info_hash=" + b"z" * 20),
     get(b"/scrape?info_hash=short"),
+    get(announce(info_hash=b"%07" * 20)),
+    get(keyed(GOOD_KEY).replace(b"%01" * 20, b"%07" * 20)),
+    get(b"/scrape?info_hash=" + b"%07" * 20 + b"&info_hash=" + b"%01" * 20),
     get(b"/scrape?" + b"&".join(b"info_hash=" + bytes([65 + n]) * 20 for n in range(57))),
     get(b"/scrape"),
     get(b"/health_check"),

@@ -6,7 +6,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.forms import make_blacklist
-from torrust_py.core.database import Database
+from torrust_py.core.blacklist import Blacklist
+from torrust_py.core.database import BlacklistEntry, Database
 from torrust_py.core.keys import Keys
 from torrust_py.core.statistics import Door, DoorCounts, PortableStatistics
 from torrust_py.core.swarms import PortableSwarms
@@ -294,6 +295,19 @@ def test_a_torrent_that_is_not_listed_is_refused(
     text = "tracker server error: The torrent: 0505050505050505050505050505050505050505, is not whitelisted"
     assert response == ErrorResponse(b"\0\0\x22\x22", text)
     assert (INFO_HASH in swarms, statistics.door(Door.UDP4).refused) == (False, 1)
+
+
+@pytest.mark.parametrize("listed", [False, True])
+async def test_a_torrent_of_the_blacklist_is_refused_with_the_reason(
+    make_handler: MakeHandler, blacklist: Blacklist, statistics: PortableStatistics,
+    announce_datagram: AnnounceDatagram, listed: bool,
+) -> None:  # fmt: skip
+    handler = make_handler(PUBLIC._replace(listed=listed))
+    await blacklist.add([BlacklistEntry(INFO_HASH, "é")])
+    response = ask(handler, announce_datagram(connect(handler)))
+    text = "tracker server error: The torrent: 0505050505050505050505050505050505050505, is blacklisted: é"
+    assert response == ErrorResponse(b"\0\0\x22\x22", text)
+    assert statistics.door(Door.UDP4).refused == 1
 
 
 def test_a_torrent_that_is_listed_is_served(
