@@ -32,7 +32,7 @@ async def make(order: Changes, change: Coroutine[None, None, None], *, undo: Und
     await order.run(change, keep=nothing, undo=undo)
 
 
-def nothing() -> None:
+async def nothing() -> None:
     pass
 
 
@@ -222,13 +222,13 @@ async def test_a_doubt_is_told_to_who_waits_for_it_and_to_the_log(caplog: pytest
 
 async def test_nobody_waits_longer_than_the_api_promises(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(changes, "LIMIT", 0.01)
-    order, change, undo, kept = Changes(), Step(), Undo(), asyncio.Event()
+    order, change, undo, kept = Changes(), Step(), Undo(), Step()
     undo.is_away = False
     with pytest.raises(DatabaseError, match="not answered in time"):
-        await order.run(change(), keep=kept.set, undo=undo)
+        await order.run(change(), keep=kept, undo=undo)
     change.may_end.set()
     await order.wait_for_doubt()
-    assert not kept.is_set()  # the caller was told that it failed
+    assert not kept.begun.is_set()  # the caller was told that it failed
     await order.settle()
     assert undo.calls == 1
 
@@ -260,7 +260,22 @@ async def test_a_change_that_fails_late_is_not_in_doubt(
 
 
 async def test_memory_keeps_what_the_database_has_made() -> None:
-    order, change, kept = Changes(), Step(), asyncio.Event()
+    order, change, kept = Changes(), Step(), Step()
     change.may_end.set()
-    await order.run(change(), keep=kept.set, undo=never)
-    assert kept.is_set()
+    kept.may_end.set()
+    await order.run(change(), keep=kept, undo=never)
+    assert kept.ended.is_set()
+
+
+async def test_what_the_database_has_made_in_time_is_kept_however_long_that_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(changes, "LIMIT", 0.01)
+    order, change, kept = Changes(), Step(), Step()
+    change.may_end.set()
+    running = asyncio.create_task(order.run(change(), keep=kept, undo=never))
+    await kept.begun.wait()
+    await asyncio.sleep(2 * changes.LIMIT)
+    assert not running.done()
+    kept.may_end.set()
+    await running

@@ -114,11 +114,19 @@ class Blacklist:
         of one of them is replaced.
         """
         info_hashes = [entry.info_hash for entry in entries]
-        await self._changes.run(self._add(entries), undo=partial(self._restore, info_hashes))
+        await self._changes.run(
+            self._table.add_to_blacklist(entries),
+            keep=partial(self._keep_all, entries),
+            undo=partial(self._restore, info_hashes),
+        )
 
     async def remove(self, info_hash: InfoHash) -> None:
         """Take it out of the database. Raises DatabaseError, or ListedByFile if the file alone has it."""
-        await self._changes.run(self._remove(info_hash), undo=partial(self._restore, [info_hash]))
+        await self._changes.run(
+            self._remove(info_hash),
+            keep=partial(self._forget_one, info_hash),
+            undo=partial(self._restore, [info_hash]),
+        )
 
     async def load(self, unix_now: float) -> None:
         """Refuse what the database holds and has not expired. Raises DatabaseError."""
@@ -143,8 +151,7 @@ class Blacklist:
         """
         await self._table.remove_expired_from_blacklist(int(unix_now))
 
-    async def _add(self, entries: Sequence[BlacklistEntry]) -> None:
-        await self._table.add_to_blacklist(entries)
+    async def _keep_all(self, entries: Sequence[BlacklistEntry]) -> None:
         for some in _parts(entries):
             for entry in some:
                 self._keep(entry)
@@ -154,6 +161,8 @@ class Blacklist:
         if info_hash in self._of_file and info_hash not in self._of_database:
             raise ListedByFile(info_hash)
         await self._table.remove_from_blacklist(info_hash)
+
+    async def _forget_one(self, info_hash: InfoHash) -> None:
         self._forget(info_hash)
 
     async def _restore(self, info_hashes: Sequence[InfoHash]) -> None:

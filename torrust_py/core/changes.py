@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, closing
+from dataclasses import dataclass
 
 from torrust_py.core.errors import ChangeInDoubt, DatabaseError
 
@@ -19,6 +20,9 @@ LIMIT = 3.9
 """Seconds after which the caller of a change is told that it failed, whether it waited for others or for a
 database that has stopped answering since. The API promises four.
 """
+
+Keep = Callable[[], Awaitable[None]]
+"""Makes memory what the database is, in steps where that takes long."""
 
 Undo = Callable[[], Awaitable[None]]
 """Makes the database what memory is. Raises DatabaseError."""
@@ -43,15 +47,19 @@ class Changes:
         self._undo: Undo | None = None
         self._doubt = asyncio.Event()
 
-    async def run(self, change: Coroutine[None, None, None], *, keep: Callable[[], None], undo: Undo) -> None:
-        """Make `change` in the database and then in memory, which is `keep`, also if the caller is cancelled
+    async def run(self, change: Coroutine[None, None, None], *, keep: Keep, undo: Undo) -> None:
+        """Make `change` in the database and then `keep` it in memory, also if the caller is cancelled
         meanwhile. Raises DatabaseError, after LIMIT seconds at the latest.
         """
-        too_late = asyncio.Event()
-        task = asyncio.ensure_future(self._change(change, keep, undo, too_late))
-        if not await _wait(task, limit=LIMIT):
-            too_late.set()
-            raise DatabaseError("The database has not answered in time")
+        attempt = _Attempt(change, keep, undo)
+        task = asyncio.ensure_future(self._change(attempt))
+        if await _wait(task, limit=LIMIT):
+            return
+        if attempt.is_made:  # memory takes milliseconds
+            await _wait(task, limit=None)
+            return
+        attempt.is_given_up = True
+        raise DatabaseError("The database has not answered in time")
 
     async def load(self, load: Coroutine[None, None, None]) -> None:
         """Make a change that reads the whole collection anew, which may take long. Raises DatabaseError."""
@@ -70,27 +78,22 @@ class Changes:
         async with self._turn(WAIT_FOR_LOAD):
             pass
 
-    async def _change(
-        self,
-        change: Coroutine[None, None, None],
-        keep: Callable[[], None],
-        undo: Undo,
-        too_late: asyncio.Event,
-    ) -> None:
-        with closing(change):  # which may never begin
+    async def _change(self, attempt: "_Attempt") -> None:
+        with closing(attempt.change):  # which may never begin
             async with self._turn(WAIT_FOR_LOAD if self._loading else WAIT):
                 try:
-                    await change
-                    if too_late.is_set():
+                    await attempt.change
+                    if attempt.is_given_up:
                         raise ChangeInDoubt("it answered too late")
                 except ChangeInDoubt as error:
-                    self._undo = undo
+                    self._undo = attempt.undo
                     self._doubt.set()
                     _log.warning(
                         "A change may have been made; it will be undone when the database answers: %s", error
                     )
                     raise
-                keep()
+                attempt.is_made = True
+                await attempt.keep()
 
     async def _load(self, load: Coroutine[None, None, None]) -> None:
         with closing(load):
@@ -124,6 +127,18 @@ class Changes:
         self._undo = None
         self._doubt.clear()
         _log.warning("The change that may have been made is undone")
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """A change, and how far it and its caller have come."""
+
+    change: Coroutine[None, None, None]
+    keep: Keep
+    undo: Undo
+    is_made: bool = False
+    """By the database, in time."""
+    is_given_up: bool = False
 
 
 async def _wait(task: asyncio.Future[None], *, limit: float | None) -> bool:

@@ -82,10 +82,10 @@ class Keys:
         """Replace what memory holds by what the database holds; all of it or, on DatabaseError, nothing."""
         await self._changes.load(self._load())
 
-    def _keep(self, key: PeerKey) -> None:
+    async def _keep(self, key: PeerKey) -> None:
         self._valid_until[key.key] = key.valid_until
 
-    def _forget(self, key: str) -> None:
+    async def _forget(self, key: str) -> None:
         self._valid_until.pop(key, None)
 
     async def _restore(self, key: str) -> None:

@@ -100,7 +100,7 @@ class ListedTorrents:
         """Allow `info_hash`, also across restarts. Raises DatabaseError."""
         await self._changes.run(
             self._table.add_to_whitelist(info_hash),
-            keep=partial(self._whitelist.add, info_hash),
+            keep=partial(self._allow, info_hash),
             undo=partial(self._restore, info_hash),
         )
 
@@ -108,13 +108,19 @@ class ListedTorrents:
         """No longer allow `info_hash`. Raises DatabaseError."""
         await self._changes.run(
             self._table.remove_from_whitelist(info_hash),
-            keep=partial(self._whitelist.discard, info_hash),
+            keep=partial(self._forbid, info_hash),
             undo=partial(self._restore, info_hash),
         )
 
     async def load(self) -> None:
         """Replace what memory holds by what the database holds; all of it or, on DatabaseError, nothing."""
         await self._changes.load(self._load())
+
+    async def _allow(self, info_hash: InfoHash) -> None:
+        self._whitelist.add(info_hash)
+
+    async def _forbid(self, info_hash: InfoHash) -> None:
+        self._whitelist.discard(info_hash)
 
     async def _restore(self, info_hash: InfoHash) -> None:
         await self._table.restore_in_whitelist(info_hash, listed=info_hash in self._whitelist)
