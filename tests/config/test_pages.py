@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -44,3 +45,19 @@ def test_an_example_is_a_configuration(example: str, tmp_path: Path) -> None:
     example_paths, known_paths = set(option_paths(tomllib.loads(text))), set(option_paths(loaded))
     assert example_paths, "it shows no option"
     assert example_paths <= known_paths, "an option that the tracker ignores"
+
+
+def test_the_variables_are_options(tmp_path: Path) -> None:
+    [shown] = re.findall(r"^```sh\n(.*?)^```", (DOCS / "configuration.md").read_text(), re.M | re.S)
+    script = f"set -a\n{shown}\nenv -0"
+    printed = subprocess.run(
+        ["sh", "-euc", script], env={}, capture_output=True, text=True, check=True
+    ).stdout
+    given = dict(pair.split("=", 1) for pair in printed.split("\0") if pair.startswith("TORRUST_"))
+    assert len(given) == 3
+    environ = {f"TORRUST_TRACKER_CONFIG_OVERRIDE_{name}": value for name, value in MANDATORY.items()}
+    config = load_config({"TORRUST_TRACKER_CONFIG_TOML": "", **environ, **given}, tmp_path).config
+    assert config.core.listed
+    assert config.http_api is not None
+    assert config.http_api.access_tokens["admin"].get_secret_value() == "a-secret-of-yours"
+    assert [str(tracker.bind_address) for tracker in config.udp_trackers] == ["0.0.0.0:6969"]

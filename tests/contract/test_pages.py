@@ -59,3 +59,20 @@ def test_a_torrent_that_is_taken_down(start: Start, configure: Configure) -> Non
     assert [entry["info_hash"] for entry in follow(show, daemon)] == hashes
     assert follow(back, daemon) == {"status": "ok"}
     assert daemon.announce(bytes.fromhex(hashes[0]), compact=1).decoded[b"complete"] == 1
+
+
+def test_the_certificate_for_tests(start: Start, configure: Configure, tmp_path: Path) -> None:
+    [command] = commands("tls.md")
+    files = f'{{ ssl_cert_path = "{tmp_path}/fullchain.pem", ssl_key_path = "{tmp_path}/privkey.pem" }}'
+    subprocess.run(["sh", "-euc", command], cwd=tmp_path, capture_output=True, check=True)
+    start(
+        configure(
+            services=f"""
+                [[http_trackers]]
+                bind_address = "127.0.0.1:0"
+                tsl_config = {files}
+                [health_check_api]
+                bind_address = "127.0.0.1:0"
+            """
+        )
+    ).wait_for_line("HTTP TRACKER: Started on: https://")
