@@ -45,7 +45,7 @@ rounds or more it draws {PLOT}.
 Without an option it does --udp. How long each takes, with 5 rounds:
   --udp      5 minutes    --http     8 minutes    --memory   5 minutes
   --listed   2 minutes    --api      1 minute     --growth   15 minutes
-  --start    20 seconds   --restart  8 minutes
+  --start    20 seconds   --restart  10 minutes
 
 \b
   scripts/benchmark
@@ -66,7 +66,7 @@ of memory, and for --http wrk and libssl-dev; run by root it installs these.
 @click.option("--listed", is_flag=True, help=f"1 M listed hashes against open mode, {LISTED_PAIRS} pairs.")
 @click.option("--api", is_flag=True, help="How long /api/v1/stats takes at 100,000 UDP requests/s.")
 @click.option("--start", is_flag=True, help="Seconds to the first answer, and memory of an idle tracker.")
-@click.option("--restart", is_flag=True, help="1 M peers kept across a restart: written, read, time away.")
+@click.option("--restart", is_flag=True, help="Across a restart: 1 M peers kept, requests lost.")
 @click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="5 at least count.")
 @click.option(
     "--aquatic",

@@ -7,6 +7,7 @@
 #include <time.h>
 
 enum { FIRST_PORT = 1024, PORTS = 64000, SEEDERS = 30 /* of 100 peers */, LATENCIES = 8 << 20 };
+enum { LATE_US = 100000 };
 
 static struct {
     int port, addresses, num_want, outstanding, even, server;
@@ -134,11 +135,19 @@ static double percentile_us(double share) {
     return latency_count ? latencies[(uint64_t)(share * (latency_count - 1))] / 10.0 : 0;
 }
 
+/* How many of the latencies, which are sorted, are above LATE_US. */
+static uint64_t count_late(void) {
+    uint64_t late = 0;
+    while (late < latency_count && latencies[latency_count - 1 - late] > LATE_US * 10) late++;
+    return late;
+}
+
 static void print_results(uint64_t answered, uint64_t announced, uint64_t ns, uint64_t cpu_ns) {
     qsort(latencies, latency_count, sizeof *latencies, ascending);
     printf("{\"sent\": %lu, \"answered\": %lu, \"lost\": %lu, \"wrong\": %lu, \"seconds\": %.4f, "
            "\"server_ns\": %lu, \"p50_us\": %.1f, \"p99_us\": %.1f, \"p999_us\": %.1f, "
-           "\"mean_peers\": %.2f}\n",
+           "\"mean_peers\": %.2f, \"late\": %lu, \"latest_us\": %.1f}\n",
            sent, answered, lost, wrong, ns / 1e9, cpu_ns, percentile_us(0.5), percentile_us(0.99),
-           percentile_us(0.999), announced ? (double)peers_received / announced : 0.0);
+           percentile_us(0.999), announced ? (double)peers_received / announced : 0.0,
+           count_late(), percentile_us(1));
 }

@@ -47,12 +47,17 @@ class Load(NamedTuple):
     seconds: float = 1.5
     rate: int | None = None
     """Requests a second; None keeps 128 under way."""
+    patience: float = 0.5
+    """Seconds after which a request counts as lost."""
 
     def words(self) -> list[str]:
         timing = ["close", "--outstanding", str(_OUTSTANDING)]
         if self.rate is not None:
             timing = ["pace", "--rate", str(self.rate)]
-        return [*timing, "--mix", self.mix, "--seconds", str(self.seconds)]
+        return [*timing, "--mix", self.mix, "--seconds", str(self.seconds), *self._patience()]
+
+    def _patience(self) -> list[str]:
+        return ["--patience", str(self.patience)] if self.patience != Load._field_defaults["patience"] else []
 
 
 class Window(NamedTuple):
@@ -68,6 +73,9 @@ class Window(NamedTuple):
     p99_us: float
     p999_us: float
     mean_peers: float
+    late: int = 0
+    """Answered after more than a tenth of a second; not known of wrk, and so is the next."""
+    latest_us: float = 0.0
 
     @property
     def cpu_us(self) -> float:

@@ -1,13 +1,16 @@
-"""The warm restart: how long a tracker of a million peers is away, and what the snapshot costs meanwhile."""
+"""The warm restart: how long a tracker is away, what the snapshot costs meanwhile, and who has to wait."""
 
+import contextlib
 import re
 import signal
+import socket
 import time
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from growth_runs import Phase, longest_callbacks_ms, watcher
-from measuring import DataSet, LoadGenerator, check_filled, fill_tracker
+from measuring import DataSet, Load, LoadGenerator, Window, check_filled, fill_tracker
 from rows import Report
 from servers import Place, Server, ServerFailed, tracker
 from steps import Steps
@@ -22,6 +25,11 @@ _OFTEN, _SELDOM = 2, 86_400  # seconds between two snapshots
 _IDLE = 2.0  # seconds after the first answer, by when the API listens
 _PATIENCE = 60.0  # seconds until one is written
 _LONGEST_CALLBACK_MS, _LONGEST_READ, _LONGEST_RESTART = 5, 3.0, 5.0
+_RATES = (1_000, 20_000)  # requests a second while it restarts with a socket that is held
+_HELD = DataSet("200 k peers", torrents=10_000, peers=200_000, addresses=256)
+_HELD_BUFFER = 8 << 20  # bytes: ReceiveBuffer of systemd/torrust-tracker.socket
+_SECONDS, _BEFORE, _LOST_AFTER = 8.0, 2.0, 5.0
+_SO_RCVBUFFORCE = 33  # asm-generic/socket.h
 _WRITTEN = re.compile(r"Snapshot \S+ written in (\d+) ms: .* (\d+) peers$", re.MULTILINE)
 _READ = re.compile(r"Snapshot \S+, .*, read in (\d+) ms: ", re.MULTILINE)
 
@@ -53,6 +61,43 @@ def measure_restart(place: Place, load: LoadGenerator, report: Report, steps: St
         report.add(f"Snapshot: {what}", sizes, "B/peer")
         report.add(f"Reading them at the start: {what}", read, "s", _LONGEST_READ)
         report.add(f"SIGTERM to the first answer of the next process: {what}", away, "s", _LONGEST_RESTART)
+    _measure_held(place, load, report, steps, rounds=rounds)
+
+
+def _measure_held(place: Place, load: LoadGenerator, report: Report, steps: Steps, *, rounds: int) -> None:
+    """Restarts under load, with a socket that outlives the processes: who waits, and who is not answered."""
+    steps.expect(rounds * len(_RATES))
+    for rate in _RATES:
+        windows = []
+        for number in range(1, rounds + 1):
+            with steps.step(f"restart with a held socket, {rate:,}/s, round {number}"):
+                windows.append(_restart_under_load(place, load, rate))
+        what = f"restart with a held socket, {rate:,}/s for {_SECONDS:g} s, {_HELD.name}, native"
+        most_lost = 0 if rate == _RATES[0] else None
+        report.add(f"Lost: {what}", [window.lost for window in windows], "requests", most_lost)
+        report.add(f"Answered after more than 0.1 s: {what}", [window.late for window in windows], "requests")
+        report.add(f"The latest answer: {what}", [window.latest_us / 1e6 for window in windows], "s")
+
+
+def _restart_under_load(place: Place, load: LoadGenerator, rate: int) -> Window:
+    file = place.directory / "held.snapshot"
+    paced = Load(f"{rate:,}/s", mix="0/100/0", seconds=_SECONDS, rate=rate, patience=_LOST_AFTER)
+    with ExitStack() as stack:
+        held = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        with contextlib.suppress(PermissionError):  # else what the kernel grants to everybody
+            held.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _HELD_BUFFER)
+        held.bind(("127.0.0.1", 0))
+        started = partial(tracker, place, "held", snapshot=file, snapshot_interval=_SELDOM, held=held)
+        old = stack.enter_context(started())
+        fill_tracker(load, old, _HELD)
+        generator = stack.enter_context(load.running(old, _HELD, paced))
+        time.sleep(_BEFORE)
+        old.process.send_signal(signal.SIGTERM)
+        old.process.wait(_PATIENCE)
+        stack.enter_context(started())
+        window = load.note(old, generator.communicate()[0])
+    file.unlink()
+    return window
 
 
 def _while_written(place: Place, load: LoadGenerator, data: DataSet) -> tuple[float, float]:

@@ -104,8 +104,11 @@ class Place:
         over_tcp: bool = False,
         gives_known_peers: bool = True,
         can_be_suspended: bool = True,
+        held: socket.socket | None = None,
     ) -> Iterator[Server]:
         """Runs until the context is left. Raises Unavailable if it does not answer.
+
+        The socket that is `held` is passed to it as systemd does.
 
         One `over_tcp` answers when it accepts connections at all of its ports.
         """
@@ -113,9 +116,10 @@ class Place:
         with log_file.open("wb") as log:
             started = time.monotonic()
             process = subprocess.Popen(
-                ["taskset", "--cpu-list", str(self.core), *command],
+                [*_passing(held), "taskset", "--cpu-list", str(self.core), *command],
                 cwd=ROOT,
                 env={**os.environ, **(environment or {})},
+                pass_fds=() if held is None else (held.fileno(),),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -129,6 +133,14 @@ class Place:
             yield server
         finally:
             _end(process)
+
+
+def _passing(held: socket.socket | None) -> list[str]:
+    """What becomes the command that follows, with this socket as its first (sd_listen_fds(3))."""
+    if held is None:
+        return []
+    script = f'exec 3<&{held.fileno()}; LISTEN_PID=$$ LISTEN_FDS=1 exec "$@"'
+    return ["bash", "-c", script, "passing"]
 
 
 def floor(place: Place) -> contextlib.AbstractContextManager[Server]:
@@ -150,14 +162,16 @@ def tracker(
     cleanup_interval: int = 600,
     snapshot: Path | None = None,
     snapshot_interval: int = 300,
+    held: socket.socket | None = None,
     program: Sequence[str | Path] = ("-m", "torrust_py"),
 ) -> contextlib.AbstractContextManager[Server]:
     """`form` is native or portable; `listed_in`, a database, makes it a listed tracker; in the file
-    `snapshot` its swarms outlive it; times in seconds.
+    `snapshot` its swarms outlive it; its UDP socket may be `held` by the caller; times in seconds.
 
     Peers outlast the benchmark unless `max_peer_timeout` is shorter.
     """
-    port, api_port = free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_STREAM)
+    port = free_port(socket.SOCK_DGRAM) if held is None else held.getsockname()[1]
+    api_port = free_port(socket.SOCK_STREAM)
     kept = {} if snapshot is None else {"snapshot": {"path": str(snapshot), "interval": snapshot_interval}}
     document = _document(
         {
@@ -177,6 +191,7 @@ def tracker(
         port=port,
         api_port=api_port,
         environment=_environment(document, form),
+        held=held,
     )
 
 

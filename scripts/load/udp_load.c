@@ -10,8 +10,9 @@
  * whether a peer of a response is one of the torrent; one of each response is looked up, unless the server
  * gives what it likes (--any-peers). --server PID also measures the CPU time of that process.
  *
- * Prints one JSON object: what was sent, answered, lost (no answer in half a second) and wrong, seconds, CPU
- * nanoseconds of the server, latency in microseconds from when a request was due, mean peers of a response.
+ * Prints one JSON object: what was sent, answered, lost (no answer in --patience seconds, half a one unless
+ * told) and wrong, seconds, CPU nanoseconds of the server, latency in microseconds from when a request was due, mean
+ * peers of a response, how many came late (after a tenth of a second), and the latest.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -23,13 +24,12 @@
 #include "load.h"
 
 enum { BATCH = 64, REQUEST_SIZE = 128, RESPONSE_SIZE = 2048, MAX_OUTSTANDING = 1 << 15 };
-enum { LOST_AFTER_US = 500000 };
 enum { CONNECT, ANNOUNCE, SCRAPE, ERROR, KINDS };
 enum { NO_EVENT, COMPLETED, STARTED, STOPPED };
 enum { SCRAPED = 3, FIRST_ADDRESS = 0x7F010001 };
 
 static int any_peers;
-static double rate = 20000;
+static double rate = 20000, patience = 0.5;
 static struct { uint32_t connects, announces, scrapes; } mix = {5, 90, 5};
 
 struct request { uint64_t due_ns; uint32_t transaction, torrent; uint8_t kind; };
@@ -226,7 +226,7 @@ static int receive(void) {
 static void give_up_lost(void) {
     uint64_t now = now_ns();
     for (int slot = 0; slot < option.outstanding; slot++) {
-        if (under_way[slot].due_ns == 0 || now < under_way[slot].due_ns + LOST_AFTER_US * 1000ull) continue;
+        if (under_way[slot].due_ns == 0 || now < under_way[slot].due_ns + (uint64_t)(patience * 1e9)) continue;
         lost++;
         free_slot(slot);
     }
@@ -338,6 +338,7 @@ static int run(void (*requests_of_run)(void)) {
 
 static int set_option(const char *name, const char *value) {
     if (!strcmp(name, "--rate")) rate = atof(value);
+    else if (!strcmp(name, "--patience")) patience = atof(value);
     else if (!strcmp(name, "--mix"))
         return sscanf(value, "%u/%u/%u", &mix.connects, &mix.announces, &mix.scrapes) == 3;
     else return set_common_option(name, value);
