@@ -23,7 +23,8 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "config": (set(), {"pydantic", "pydantic_core", "tomlkit"}),
     "web": (set(), {"aiohttp", "multidict"}),
     "health": ({"core", "web"}, {"aiohttp", "yarl"}),
-    "jobs": ({"core"}, set()),
+    "jobs": ({"core", "selfcheck"}, set()),
+    "selfcheck": ({"config", "listeners"}, set()),
     "snapshots": ({"core"}, set()),
     "blacklist_file": ({"core", "listeners"}, set()),
     "clock": (set(), set()),
@@ -34,8 +35,8 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "app": (
         {
             "api", "blacklist_file", "clock", "config", "core", "data_planes", "databases", "health", "http",
-            "jobs", "listeners", "logs", "memory", "services", "signals", "snapshots", "systemd", "udp",
-            "web",
+            "jobs", "listeners", "logs", "memory", "selfcheck", "services", "signals", "snapshots", "systemd",
+            "udp", "web",
         },
         {"aiohttp"},
     ),
@@ -46,7 +47,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "signals": (set(), set()),
     "systemd": ({"listeners"}, set()),
     "console": (
-        {"app", "config", "core", "http", "listeners", "logs", "snapshots", "udp"},
+        {"app", "config", "core", "http", "listeners", "logs", "selfcheck", "snapshots", "udp"},
         {"click", "rich", "uvloop"},
     ),
     "__main__": ({"console"}, set()),

@@ -4,13 +4,17 @@ import socket
 
 import pytest
 
+from tests.skips import do_without
 from torrust_py.listeners import (
+    UDP_RECEIVE_BUFFER,
     Listener,
     StartError,
+    enlarge_receive_buffer,
     is_dual_stack,
     open_tcp_socket,
     open_udp_socket,
     raise_file_limit,
+    receive_buffer,
 )
 
 LOG = logging.getLogger("UDP TRACKER")
@@ -109,3 +113,13 @@ def test_the_file_limit_is_raised_as_far_as_it_goes() -> None:
         assert granted > 256
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_a_buffer_that_somebody_else_has_enlarged_is_left_alone() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bound:
+        enlarge_receive_buffer(bound)
+        granted = receive_buffer(bound)
+        if granted < UDP_RECEIVE_BUFFER:
+            do_without("this user cannot have a large buffer")
+        enlarge_receive_buffer(bound)
+        assert receive_buffer(bound) == granted

@@ -26,13 +26,14 @@ from torrust_py.core.errors import DatabaseError
 from torrust_py.core.keys import Keys
 from torrust_py.core.swarms import Limits, PortableSwarms, Retention
 from torrust_py.core.tracker import Rules, Tracker
-from torrust_py.core.types import packed_address
+from torrust_py.core.types import Address, packed_address
 from torrust_py.core.whitelist import ListedTorrents
 from torrust_py.data_planes import DataPlane, UdpService, choose_data_plane
 from torrust_py.databases import open_database
-from torrust_py.http import Connections
-from torrust_py.listeners import StartError
+from torrust_py.http import Connections, address_text
+from torrust_py.listeners import StartError, raise_file_limit
 from torrust_py.memory import Cost, available_memory, what_fits
+from torrust_py.selfcheck import Callers, Finding, Watch, read_conntrack, read_host, start_findings
 from torrust_py.services import (
     Services,
     WebAddress,
@@ -97,6 +98,7 @@ async def _run(config: Config, data_plane: str | None, signals: StopSignals, rel
         http_trackers = await _start_http_trackers(config, core, connections, services, clock)
         await import_web_services()
         apis = await _start_api(config, core, services, clock)
+        warned_of = _warn_of_what_will_hurt(config, services)
         await start_health_check_api(
             config.health_check_api,
             services,
@@ -113,6 +115,7 @@ async def _run(config: Config, data_plane: str | None, signals: StopSignals, rel
         gc.enable()
         work: list[jobs.Job] = [
             *_jobs(config, core, clock, snapshot, udp_trackers, connections),
+            partial(jobs.report_findings, _watch(config, udp_trackers, connections, warned_of).news),
             partial(jobs.refresh_files, services.certificates.refresh, blacklist_file, reload.wait),
         ]
         if (interval := manager.watchdog_interval) is not None:
@@ -379,6 +382,43 @@ async def _start_api(config: Config, core: _Core, services: Services, clock: Clo
         )
 
     return [await start_api(config.http_api, application, services)]
+
+
+# --- the self-check
+
+
+def _warn_of_what_will_hurt(config: Config, services: Services) -> list[Finding]:
+    """One line for each; what they are."""
+    checked = start_findings(
+        config, read_host(), receive_buffers=services.receive_buffers, files=raise_file_limit()
+    )
+    wrong = [finding for finding in checked if finding.is_wrong]
+    for finding in wrong:
+        jobs.warn_of(finding)
+    return wrong
+
+
+def _watch(
+    config: Config,
+    udp_trackers: Sequence[UdpService],
+    connections: Connections,
+    warned_of: Sequence[Finding],
+) -> Watch:
+    watch = Watch(
+        read_conntrack=read_conntrack,
+        read_kernel_drops=lambda: sum(tracker.kernel_drops for tracker in udp_trackers),
+        read_callers=lambda: _callers(connections),
+        on_reverse_proxy=config.core.net.on_reverse_proxy,
+    )
+    for finding in warned_of:
+        watch.was_told(finding.check, time.monotonic())
+    return watch
+
+
+def _callers(connections: Connections) -> Callers:
+    seen, unforwarded = connections.callers.take()
+    address = "" if seen.address is None else address_text(Address(seen.address))
+    return Callers(seen.announces, address, seen.port is None, unforwarded)
 
 
 # --- the jobs

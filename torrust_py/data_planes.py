@@ -115,7 +115,9 @@ class PortableDataPlane:
     def http(
         self, tracker: Tracker, connections: Connections, *, on_reverse_proxy: bool, now_ms: NowMs
     ) -> OpenHttpTracker:
-        handler = HttpHandler(tracker, self.statistics, on_reverse_proxy=on_reverse_proxy)
+        handler = HttpHandler(
+            tracker, self.statistics, on_reverse_proxy=on_reverse_proxy, callers=connections.callers
+        )
         return lambda listener, tls: HttpTracker(listener, handler, connections, now_ms=now_ms, tls=tls)
 
 
@@ -161,7 +163,9 @@ class NativeDataPlane:
     def http(
         self, tracker: Tracker, connections: Connections, *, on_reverse_proxy: bool, now_ms: NowMs
     ) -> OpenHttpTracker:
-        handler = HttpHandler(tracker, self.statistics, on_reverse_proxy=on_reverse_proxy)
+        handler = HttpHandler(
+            tracker, self.statistics, on_reverse_proxy=on_reverse_proxy, callers=connections.callers
+        )
 
         def open_tracker(listener: socket.socket, tls: ssl.SSLContext | None) -> HttpService:
             if tls is not None or logging.getLogger(HTTP_TRACKER).isEnabledFor(logging.DEBUG):

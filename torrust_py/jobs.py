@@ -15,6 +15,7 @@ from torrust_py.core.completed import CompletedCounters
 from torrust_py.core.errors import DatabaseError
 from torrust_py.core.statistics import Door, Statistics
 from torrust_py.core.swarms import Swarms
+from torrust_py.selfcheck import Finding
 
 SAVE_INTERVAL = 1.0
 """Seconds between two looks at the completed counters; a failure doubles it, up to LONGEST_SAVE_INTERVAL."""
@@ -46,6 +47,7 @@ _EXPIRY_SLICE = 1000  # torrents and peers between two turns of the loop: a few 
 _cleanup_log = logging.getLogger("torrust_tracker::bootstrap::jobs::torrent_cleanup")
 _database_log = logging.getLogger("torrust_tracker::core::databases")
 _job_log = logging.getLogger("torrust_tracker::bootstrap::jobs")
+_selfcheck_log = logging.getLogger("torrust_tracker::selfcheck")
 _report_log = logging.getLogger("torrust_tracker::core::statistics")
 
 
@@ -227,6 +229,18 @@ async def report_shortage(is_short: Callable[[], bool]) -> None:
             else:
                 _report_log.info("There is memory for new peers again")
         await asyncio.sleep(REPORT_INTERVAL)
+
+
+def warn_of(finding: Finding) -> None:
+    _selfcheck_log.warning("%s", finding)
+
+
+async def report_findings(news: Callable[[float], Sequence[Finding]]) -> None:
+    """Once a minute, a line for each thing that hurts and is news at the time (monotonic, in seconds)."""
+    while True:
+        await asyncio.sleep(REPORT_INTERVAL)
+        for finding in news(time.monotonic()):
+            warn_of(finding)
 
 
 class Room(Protocol):

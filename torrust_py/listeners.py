@@ -13,6 +13,9 @@ from typing import NamedTuple
 UDP_RECEIVE_BUFFER = 8 * 1024 * 1024
 """Bytes asked for; holds ten thousand announces while the process does something else."""
 
+RESERVED_FILES = 512
+"""For all but the connections of HTTP trackers."""
+
 _SO_RCVBUFFORCE = 33  # Linux: as root, beyond net.core.rmem_max; the socket module does not have the name
 _IP_MTU_DISCOVER, _IP_PMTUDISC_PROBE = 10, 3  # Linux: ip(7)
 _BACKLOG = 1024
@@ -77,18 +80,8 @@ def open_udp_socket(
 ) -> socket.socket:
     """A bound socket; logs the receive buffer that the kernel granted. Raises StartError."""
     bound = _bind(listener, socket.SOCK_DGRAM, dual_stack=dual_stack, service="the UDP tracker", held=held)
-    granted = _enlarge_receive_buffer(bound)
-    if granted < UDP_RECEIVE_BUFFER:
-        log.warning(
-            "Receive buffer of %s: granted %s KiB of the %s KiB asked for; bursts beyond it are lost. "
-            "Remedy: sysctl -w net.core.rmem_max=%s",
-            listener,
-            granted // 1024,
-            UDP_RECEIVE_BUFFER // 1024,
-            UDP_RECEIVE_BUFFER,
-        )
-    else:
-        log.info("Receive buffer of %s: %s KiB", listener, granted // 1024)
+    enlarge_receive_buffer(bound)
+    log.info("Receive buffer of %s: %s KiB", listener, receive_buffer(bound) // 1024)
     if sys.platform == "linux" and bound.family == socket.AF_INET:
         # Responses fit into any frame; without fragments the kernel need not number them.
         bound.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _IP_PMTUDISC_PROBE)
@@ -184,13 +177,19 @@ def _cannot_listen(listener: Listener, service: str, error: OSError) -> StartErr
     return StartError(f"{service} cannot listen on {listener}: {reason}; {remedy}")
 
 
-def _enlarge_receive_buffer(bound: socket.socket) -> int:
-    """Ask for UDP_RECEIVE_BUFFER; the bytes that were granted."""
+def enlarge_receive_buffer(bound: socket.socket) -> None:
+    """Ask for UDP_RECEIVE_BUFFER, unless somebody with more rights has given it so much already."""
+    if receive_buffer(bound) >= UDP_RECEIVE_BUFFER:
+        return
     for option in (_SO_RCVBUFFORCE, socket.SO_RCVBUF) if sys.platform == "linux" else (socket.SO_RCVBUF,):
         try:
             bound.setsockopt(socket.SOL_SOCKET, option, UDP_RECEIVE_BUFFER)
             break
         except OSError:
             continue  # not root: the ordinary option, up to the system's maximum
+
+
+def receive_buffer(bound: socket.socket) -> int:
+    """Bytes for what waits in the socket."""
     granted = bound.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
     return granted // 2 if sys.platform == "linux" else granted  # Linux doubles what it grants

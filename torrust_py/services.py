@@ -19,12 +19,14 @@ from torrust_py.certificates import Certificate, Certificates
 from torrust_py.config import BindAddress, HealthCheckApi, HttpApi, HttpListener, TlsConfig, UdpListener
 from torrust_py.data_planes import OpenHttpTracker, OpenUdpTracker, UdpService
 from torrust_py.listeners import (
+    RESERVED_FILES,
     HeldSockets,
     Listener,
     is_dual_stack,
     open_tcp_socket,
     open_udp_socket,
     raise_file_limit,
+    receive_buffer,
 )
 from torrust_py.logs import API, HEALTH_CHECK_API, HTTP_TRACKER, UDP_TRACKER
 from torrust_py.udp import BadPacket, open_udp_client
@@ -35,7 +37,6 @@ if TYPE_CHECKING:  # see above
 MAX_CONNECTIONS = 20_000
 """Of all HTTP trackers together; fewer where the limit of open files leaves fewer."""
 
-_RESERVED_FILES = 512
 _GRACE = 1.5  # seconds that running requests have at the stop
 _UDP_PATIENCE = 2.0  # seconds
 _UDP_SENDS = 8  # a tracker that is flooded loses datagrams, and lives
@@ -59,6 +60,8 @@ class Services:
         self.held = held
         self._running: list[tuple[str, AbstractAsyncContextManager[object]]] = []
         self.certificates = Certificates()
+        self.receive_buffers: list[tuple[str, int]] = []
+        """Bytes that each UDP socket was granted, by its address."""
 
     async def start(self, service: AbstractAsyncContextManager[object], *, halting: str) -> None:
         """Enter `service`; `halting` is logged when it stops."""
@@ -98,6 +101,7 @@ async def start_udp_trackers(
         bound = open_udp_socket(
             listener, dual_stack=is_dual_stack(listener, listeners), log=log, held=services.held
         )
+        services.receive_buffers.append((str(listener), receive_buffer(bound)))
         service = open_tracker(bound)
         address = Listener(*service.address)
         await services.start(service, halting=f"Halting UDP Service Bound to Socket: {address}")
@@ -232,6 +236,6 @@ def _tls(services: Services, files: TlsConfig | None, *, service: str) -> ssl.SS
 def max_connections() -> int:
     """Of all HTTP trackers together; raises the limit of open files for them as far as it goes."""
     files = raise_file_limit()
-    connections = max(1, min(MAX_CONNECTIONS, files - _RESERVED_FILES))
+    connections = max(1, min(MAX_CONNECTIONS, files - RESERVED_FILES))
     _log.info("Open files: at most %s; HTTP trackers: at most %s connections", files, connections)
     return connections

@@ -23,6 +23,7 @@ from torrust_py.core.types import (
     SwarmView,
     is_ipv4,
 )
+from torrust_py.http.callers import Callers
 from torrust_py.http.client_ip import NoForwardedAddress, address_text, right_most_address
 from torrust_py.http.query import BadQuery, split_target
 from torrust_py.http.requests import AnnounceRequest, HttpRequest, parse_announce, parse_scrape
@@ -60,9 +61,17 @@ class HttpHandler:
     `on_reverse_proxy`: a client is who X-Forwarded-For says, not the socket's peer.
     """
 
-    def __init__(self, tracker: Tracker, statistics: Statistics, *, on_reverse_proxy: bool) -> None:
+    def __init__(
+        self,
+        tracker: Tracker,
+        statistics: Statistics,
+        *,
+        on_reverse_proxy: bool,
+        callers: Callers | None = None,
+    ) -> None:
         self._tracker = tracker
         self._statistics = statistics
+        self._callers = callers or Callers()
         self.on_reverse_proxy = on_reverse_proxy
         self._operations: dict[bytes, _Operation] = {b"/announce": self._announce, b"/scrape": self._scrape}
         self._request_ids = _random_request_ids()
@@ -80,6 +89,8 @@ class HttpHandler:
         if path == _HEALTH_CHECK and request.method in _READS:
             head, body = HEALTHY, _HEALTH
         else:
+            if client is None:
+                self._callers.note_unforwarded()
             door = Door.TCP4 if is_ipv4(client or peer) else Door.TCP6
             outcome, head, body = self._answer(
                 request.method, path, query, client=client, now_ms=now_ms, unix_now=unix_now
@@ -171,6 +182,7 @@ class HttpHandler:
         self._tracker.check_torrent(request.info_hash)  # a torrent that is refused hides an unknown client
         if client is None:
             raise NoForwardedAddress
+        self._callers.note_announce(client, request.port)
         swarm = self._tracker.announce(
             request.info_hash,
             self._tracker.endpoint(client, request.port),

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from torrust_py.core.types import Address
+from torrust_py.http.callers import OthersCallers
 from torrust_py.http.handler import HttpHandler
 from torrust_py.http.requests import HttpRequest
 from torrust_py.http.server import (
@@ -50,7 +51,7 @@ class HandOver(Protocol):
     ) -> None: ...
 
 
-class Plane(OthersConnections, Protocol):
+class Plane(OthersConnections, OthersCallers, Protocol):
     """What `torrust_py.native.http` offers."""
 
     @property
@@ -126,6 +127,7 @@ class PlaneTracker:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, _DEFER_S)
         self._socket.listen(BACKLOG)
         self._connections.join(self._plane)
+        self._connections.callers.join(self._plane)
         self._loop.add_reader(self._plane.fd, self._on_readable)
         return self
 
@@ -136,6 +138,7 @@ class PlaneTracker:
         self._loop.remove_reader(self._plane.fd)
         self._plane.close_all()
         self._connections.leave(self._plane)
+        self._connections.callers.leave(self._plane)
         self._socket.close()
         await self._stack.aclose()
         await self._given.close()

@@ -20,6 +20,7 @@ from typing import NamedTuple, Protocol, Self, cast
 import httptools
 
 from torrust_py.core.types import Address
+from torrust_py.http.callers import Callers
 from torrust_py.http.client_ip import peer_address
 from torrust_py.http.handler import HttpHandler
 from torrust_py.http.requests import HttpRequest
@@ -172,6 +173,7 @@ class Connections:
         """New connections for which there was no room."""
         self.evicted = 0
         """Idle connections that had to make room."""
+        self.callers = Callers()
 
     def __len__(self) -> int:
         return len(self._busy) + len(self._idle) + sum(others.open for others in self._others)

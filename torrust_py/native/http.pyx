@@ -575,6 +575,12 @@ cdef class HttpPlane:
     cdef uint32_t second
     cdef uint16_t ms
     cdef readonly bint is_out_of_files  # nothing is accepted until `accept_again`
+    # Of the announces since the last `take_seen`: how many, whose the first was, and whether others differ.
+    cdef uint64_t announces
+    cdef Client first_client
+    cdef uint8_t first_port[2]
+    cdef bint has_several_clients
+    cdef bint has_several_ports
     cdef epoll_event events[EVENTS]
 
     def __cinit__(
@@ -641,6 +647,20 @@ cdef class HttpPlane:
         return <double>self.idle.first.since_ms if self.idle.first != NULL else INFINITY
 
     # --- what the tracker calls
+
+    def take_seen(self):
+        """Announces since the last call, and the address and port that all had, if all had one."""
+        seen = (
+            self.announces,
+            None
+            if self.announces == 0 or self.has_several_clients
+            else PyBytes_FromStringAndSize(<const char *>self.first_client.address, self.first_client.size),
+            None
+            if self.announces == 0 or self.has_several_ports
+            else self.first_port[0] << 8 | self.first_port[1],
+        )
+        self.announces = 0
+        return seen
 
     def on_readable(self, int64_t now_ms, int64_t clock_ms, bytes date, int64_t room):
         """Accept, read and answer what there is, for a turn of the loop.
@@ -982,11 +1002,26 @@ cdef class HttpPlane:
         out[0] = c'e'
         self._finish(framed, body, out + 1 - body)
         self._count(client, ANNOUNCE)
+        self._note(client, query.port)
         return True
 
     cdef bint _is_refused(self, const Swarm *swarm, const uint8_t *info_hash) noexcept nogil:
         """As in the UDP plane: a torrent that has peers is not on the blacklist."""
         return not has_peers(swarm) and self.blacklist.has(info_hash)
+
+    cdef void _note(self, const Client *client, const uint8_t *port) noexcept nogil:
+        if self.announces == 0:
+            self.first_client = client[0]
+            memcpy(self.first_port, port, 2)
+            self.has_several_clients = False
+            self.has_several_ports = False
+        elif client.size != self.first_client.size or memcmp(
+            client.address, self.first_client.address, client.size
+        ):
+            self.has_several_clients = True
+        if memcmp(port, self.first_port, 2):
+            self.has_several_ports = True
+        self.announces += 1
 
     cdef void _scrape(
         self, const Client *client, const Framed *framed, const uint8_t *info_hashes, int count

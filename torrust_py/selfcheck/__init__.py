@@ -1,0 +1,8 @@
+"""The self-check: what will hurt a tracker, by its configuration, its host and what comes to it."""
+
+from torrust_py.selfcheck.findings import Callers, Finding
+from torrust_py.selfcheck.host import Host, read_conntrack, read_host
+from torrust_py.selfcheck.start import start_findings
+from torrust_py.selfcheck.watch import Watch
+
+__all__ = ["Callers", "Finding", "Host", "Watch", "read_conntrack", "read_host", "start_findings"]
