@@ -175,8 +175,9 @@ class Daemon:
         directory: Path,
         environment: dict[str, str | None],
         held: Sequence[socket.socket] = (),
+        prefix: Sequence[str] = (),
     ) -> None:
-        """`held` are passed to it as systemd does."""
+        """`held` are passed to it as systemd does; `prefix` is a program that becomes the daemon."""
         self.database = directory / "sqlite3.db"
         inherited = {
             name: value
@@ -189,7 +190,7 @@ class Daemon:
             variables["LISTEN_FDS"] = str(len(held))
             command = ["sh", "-c", 'LISTEN_PID=$$ exec "$@"', "sh", *command]
         self.process = subprocess.Popen(
-            command,
+            [*prefix, *command],
             cwd=directory,
             env={name: value for name, value in variables.items() if value is not None},
             pass_fds=range(3, 3 + len(held)),
@@ -442,9 +443,13 @@ def launch(tmp_path: Path) -> Iterator[StartDaemon]:
     with contextlib.ExitStack() as daemons:
 
         def one(
-            config: str | None = None, *, held: Sequence[socket.socket] = (), **environment: str | None
+            config: str | None = None,
+            *,
+            held: Sequence[socket.socket] = (),
+            prefix: Sequence[str] = (),
+            **environment: str | None,
         ) -> Daemon:
-            daemon = Daemon(document() if config is None else config, tmp_path, environment, held)
+            daemon = Daemon(document() if config is None else config, tmp_path, environment, held, prefix)
             daemons.callback(daemon.kill)
             return daemon
 
@@ -456,9 +461,13 @@ def start(launch: StartDaemon) -> StartDaemon:
     """Starts daemons: all services listen when it returns."""
 
     def one(
-        config: str | None = None, *, held: Sequence[socket.socket] = (), **environment: str | None
+        config: str | None = None,
+        *,
+        held: Sequence[socket.socket] = (),
+        prefix: Sequence[str] = (),
+        **environment: str | None,
     ) -> Daemon:
-        daemon = launch(config, held=held, **environment)
+        daemon = launch(config, held=held, prefix=prefix, **environment)
         daemon.wait_for_line("HEALTH CHECK API: Started on")
         return daemon
 

@@ -68,9 +68,11 @@ class Served:
         tracker = Tracker(
             rules, swarms=self.swarms, whitelist=self.whitelist, blacklist=self.blacklist, keys=TwoKeys()
         )  # type: ignore[arg-type]  # all that is asked of keys
-        handler = HttpHandler(tracker, self.statistics, on_reverse_proxy=on_reverse_proxy)
+        self.connections = connections = Connections(100)
+        handler = HttpHandler(
+            tracker, self.statistics, on_reverse_proxy=on_reverse_proxy, callers=connections.callers
+        )
         listener = socket.create_server(("127.0.0.1", 0))
-        connections = Connections(100)
         self.tracker: HttpTracker | PlaneTracker
         if form == "portable":
             self.tracker = HttpTracker(listener, handler, connections, now_ms=lambda: NOW_MS)
@@ -122,7 +124,8 @@ async def outcome(
     served = Served(form, rules, on_reverse_proxy=on_reverse_proxy)
     async with served.tracker:
         answers = [without_what_varies(await exchange(served.tracker, pieces)) for pieces in conversations]
-    return answers, served.state()
+        callers = served.connections.callers.take()
+    return answers, (callers, served.state())
 
 
 def same(

@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from torrust_py.config import ConfigError, default_config, load_config
+from torrust_py.console.doctor import doctor
 from torrust_py.console.snapshot import snapshot
 from torrust_py.logs import start_logging
 
@@ -41,6 +42,11 @@ core.snapshot.path says, and read at the next start:
 
 \b
   torrust-tracker snapshot info FILE     what is in such a file
+
+What hurts it, or will, and the remedy:
+
+\b
+  torrust-tracker doctor                 checks configuration, host and the tracker that runs
 """
 
 
@@ -67,6 +73,7 @@ def main(context: click.Context) -> None:
 
 
 main.add_command(snapshot)
+main.add_command(doctor)
 
 
 def _start() -> int:

@@ -195,14 +195,14 @@ def response_json(response: Response, *, ipv6: bool) -> dict[str, dict[str, obje
         case AnnounceResponse(_, interval, leechers, seeders, peers):
             counts = {"announce_interval": interval, "leechers": leechers, "seeders": seeders}
             name = "AnnounceIpv6" if ipv6 else "AnnounceIpv4"
-            return {name: {**transaction_id, **counts, "peers": _endpoints(peers, ipv6=ipv6)}}
+            return {name: {**transaction_id, **counts, "peers": endpoints_text(peers, ipv6=ipv6)}}
         case ScrapeResponse(_, swarms):
             return {"Scrape": {**transaction_id, "torrent_stats": [swarm._asdict() for swarm in swarms]}}
         case ErrorResponse(_, text):
             return {"Error": {**transaction_id, "message": text}}
 
 
-def _endpoints(peers: bytes, *, ipv6: bool) -> list[str]:
+def endpoints_text(peers: bytes, *, ipv6: bool) -> list[str]:
     """The whole ones, as text."""
     size = ENDPOINT_SIZE_IPV6 if ipv6 else ENDPOINT_SIZE_IPV4
     ends = range(size, len(peers) + 1, size)

@@ -1,7 +1,8 @@
 """A client of HTTP trackers (BEP 3, 7, 23, 48)."""
 
 import socket
-from collections.abc import Sequence
+import ssl
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from http.client import HTTPException, InvalidURL
 from threading import Thread
@@ -46,6 +47,14 @@ class BadResponse(Exception):
     """A body that is no response of a tracker, or a failure."""
 
 
+class Refusal(BadResponse):
+    """A failure; `reason` is the tracker's."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("the tracker refuses")
+        self.reason = reason
+
+
 class HttpAnswer(NamedTuple):
     status: int
     body: bytes
@@ -72,16 +81,22 @@ class AnnounceResponse(NamedTuple):
     peers: list[AnnouncedPeer]
 
 
-def get(url: str, *, patience: float) -> HttpAnswer:
+def get(
+    url: str,
+    *,
+    patience: float,
+    headers: Mapping[str, str] | None = None,
+    tls: ssl.SSLContext | None = None,
+) -> HttpAnswer:
     """What a GET of a URL of HTTP is answered, redirections followed, within `patience` seconds.
 
-    Raises NoAnswer.
+    `tls` says how certificates are verified, if not as usual. Raises NoAnswer.
     """
     if urlsplit(url).scheme not in ("http", "https"):
         raise NoAnswer(f"{url} is no URL of http:// or https://")
     answer = Future[HttpAnswer]()
     # In a thread, since a socket's time-out says nothing of names, nor of an answer that comes in drops.
-    Thread(target=_fetch_into, args=(answer, url, patience), daemon=True).start()
+    Thread(target=_fetch_into, args=(answer, url, patience, headers or {}, tls), daemon=True).start()
     try:
         return answer.result(patience)
     except TimeoutError as error:
@@ -96,17 +111,23 @@ def get(url: str, *, patience: float) -> HttpAnswer:
         raise NoAnswer(f"{url}: no HTTP answer ({type(error).__name__})") from error
 
 
-def _fetch_into(answer: Future[HttpAnswer], url: str, patience: float) -> None:
+def _fetch_into(
+    answer: Future[HttpAnswer],
+    url: str,
+    patience: float,
+    headers: Mapping[str, str],
+    tls: ssl.SSLContext | None,
+) -> None:
     try:
-        answer.set_result(_fetch(url, patience))
+        answer.set_result(_fetch(url, patience, headers, tls))
     except (OSError, HTTPException, ValueError) as error:
         answer.set_exception(error)
 
 
-def _fetch(url: str, patience: float) -> HttpAnswer:
-    request = Request(url, headers={"User-Agent": "torrust_py"})
+def _fetch(url: str, patience: float, headers: Mapping[str, str], tls: ssl.SSLContext | None) -> HttpAnswer:
+    request = Request(url, headers={"User-Agent": "torrust_py", **headers})
     try:
-        with urlopen(request, timeout=patience) as response:
+        with urlopen(request, timeout=patience, context=tls) as response:
             return HttpAnswer(response.status, response.read(_LARGEST_BODY))
     except HTTPError as error:
         with error:
@@ -157,8 +178,12 @@ def _parse_dictionary(body: bytes) -> dict[bytes, object]:
         raise BadResponse(str(error)) from error
     fields = _dictionary(decoded)
     if b"failure reason" in fields:
-        raise BadResponse("the tracker refuses")
+        raise Refusal(_text(fields[b"failure reason"]))
     return fields
+
+
+def _text(value: object) -> str:
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
 
 
 def _dictionary(value: object) -> dict[bytes, object]:

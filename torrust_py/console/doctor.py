@@ -1,0 +1,101 @@
+"""`torrust-tracker doctor`: what hurts, or will hurt, the tracker of this configuration."""
+
+import asyncio
+import json
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from torrust_py.config import Config, ConfigError, load_config
+from torrust_py.listeners import enlarge_receive_buffer, raise_file_limit, receive_buffer
+from torrust_py.selfcheck import Finding, read_host, start_findings
+
+_NOT_RUNNING = "nobody listens at the addresses of this configuration: only the host was checked"
+_STYLES = {"ok": "green", "warn": "yellow", "fail": "red", "unknown": "dim"}
+_WIDTH = 140
+"""Of a table that is not printed on a terminal."""
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print a list of objects instead of a table.")
+def doctor(*, as_json: bool) -> None:
+    """Check configuration, host and the tracker that runs, with the remedy of each fault.
+
+    It reads the configuration as the daemon does (see torrust-tracker --help), makes the checks of the start,
+    and, if the tracker runs, asks each of its services as a client from outside would: over UDP and HTTP,
+    IPv4 and IPv6, by the rules of lists of public trackers (newTrackon). Run it as the tracker's user, on the
+    tracker's host or in its container.
+
+    The exit status is 0 if nothing is wrong, 1 if anything is `warn` or `fail`, 2 for a wrong argument.
+    `unknown` is what cannot be found out from here; it is not wrong.
+    """
+    try:
+        config = load_config(os.environ, Path.cwd()).config
+    except ConfigError as error:
+        print(f"torrust-tracker: {error}", file=sys.stderr)
+        sys.exit(1)
+    findings = _examine(config)
+    if as_json:
+        print(json.dumps([_row(finding) for finding in findings], indent=2, ensure_ascii=False))
+    else:
+        _print_table(findings)
+    sys.exit(1 if any(finding.is_wrong for finding in findings) else 0)
+
+
+def _examine(config: Config) -> list[Finding]:
+    from torrust_py.console.doors import check_doors, runs  # late: --help does without
+
+    host = read_host()
+    findings = list(
+        start_findings(config, host, receive_buffers=_receive_buffers(config), files=raise_file_limit())
+    )
+    if not runs(config, has_ipv6=host.has_ipv6):
+        return [*findings, Finding("tracker", "unknown", _NOT_RUNNING)]
+    return findings + asyncio.run(check_doors(config, has_ipv6=host.has_ipv6))
+
+
+def _receive_buffers(config: Config) -> list[tuple[str, int]]:
+    """What this user would be granted for each UDP socket."""
+    if config.core.private or not config.udp_trackers:
+        return []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as tried:
+        enlarge_receive_buffer(tried)
+        granted = receive_buffer(tried)
+    return [(str(tracker.bind_address), granted) for tracker in config.udp_trackers]
+
+
+def _row(finding: Finding) -> dict[str, str]:
+    return {
+        "check": finding.check,
+        "at": finding.at,
+        "result": finding.result,
+        "detail": finding.detail,
+        "remedy": finding.remedy,
+    }
+
+
+def _print_table(findings: Sequence[Finding]) -> None:
+    from rich.box import SIMPLE_HEAD  # late: nothing else of the program needs it
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for name in ("Result", "Check", "At"):
+        table.add_column(name, no_wrap=True)
+    for name, ratio in (("Detail", 2), ("Remedy", 3)):
+        table.add_column(name, ratio=ratio, overflow="fold")
+    for finding in findings:
+        result = Text(finding.result, style=_STYLES[finding.result])
+        texts = (finding.check, finding.at, finding.detail, finding.remedy)
+        table.add_row(result, *map(Text, texts))
+    console = Console(width=None if sys.stdout.isatty() else _WIDTH)
+    console.print(table)
+    wrong = sum(finding.is_wrong for finding in findings)
+    console.print(
+        Text(f"{wrong} of {len(findings)} checks found something wrong." if wrong else "Nothing is wrong.")
+    )
