@@ -251,9 +251,7 @@ def _peers_finding(probe: Probe, answers: Sequence[Swarm], address: str) -> Find
         return _failed(name, probe.at, detail, _LOOK_AT_LOG)
     if not answers[-1].peers and not _is_of_other_family(probe, address):
         return _failed(name, probe.at, f"a second peer is not told of the first, {known}", _LOOK_AT_LOG)
-    return Finding(
-        name, "ok", f"a second peer is told of the first alone, {known}", at=probe.at
-    )
+    return Finding(name, "ok", f"a second peer is told of the first alone, {known}", at=probe.at)
 
 
 def _is_of_other_family(probe: Probe, address: str) -> bool:
