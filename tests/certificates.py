@@ -11,16 +11,16 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 
-def make_certificate(folder: Path) -> tuple[Path, Path]:
-    """For 127.0.0.1, signed by itself, and its key: cert.pem and key.pem."""
+def make_certificate(folder: Path, *, begins: int = -1, ends: int = 1) -> tuple[Path, Path]:
+    """For 127.0.0.1, signed by itself, and its key: cert.pem and key.pem. Times are in days from now."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tracker.example")])
     address = x509.IPAddress(ip_address("127.0.0.1"))
     now = datetime.now(UTC)
     signed = (
         x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
+        .not_valid_before(now + timedelta(days=begins))
+        .not_valid_after(now + timedelta(days=ends))
         .add_extension(x509.SubjectAlternativeName([address]), critical=False)
         .sign(key, hashes.SHA256())
     )
