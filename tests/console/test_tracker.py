@@ -20,6 +20,13 @@ def test_help_teaches_how_to_configure_it(runner: CliRunner) -> None:
     assert "--print-default-config" in result.output
 
 
+def test_help_tells_of_the_doctor(runner: CliRunner) -> None:
+    assert "torrust-tracker doctor" in runner.invoke(main, ["--help"]).output
+    result = runner.invoke(main, ["doctor", "--help"])
+    assert result.exit_code == 0
+    assert "exit status is 0 if nothing is wrong, 1 if" in " ".join(result.output.split())
+
+
 @pytest.mark.clause("1.1.3")
 def test_version_is_the_package_version(runner: CliRunner) -> None:
     result = runner.invoke(main, ["--version"])

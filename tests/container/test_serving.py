@@ -62,6 +62,16 @@ def test_the_health_check_of_the_image_succeeds(served: Container, image: Image)
     assert "STATUS: 200 OK" in served.execute("HEALTH_CHECK_API_PORT=1313", "sh", "-c", command)
 
 
+def test_the_doctor_examines_it_inside(served: Container, image: Image) -> None:
+    given = {**image.variables, TOKEN: "MyAccessToken"}  # `docker exec` gives a command what the tracker has
+    variables = [f"{name}={value}" for name, value in given.items()]
+    rows = json.loads(served.execute(*variables, "sh", "-c", "torrust-tracker doctor --json || test $? = 1"))
+    of_doors = {(row["check"], row["result"]) for row in rows if row["at"]}
+    assert {check for check, _ in of_doors} >= {"udp-announce", "http-peers", "api", "health-check"}
+    assert {result for _, result in of_doors} == {"ok"}
+    assert {row["result"] for row in rows if row["check"] == "known-token"} == {"warn"}
+
+
 def test_it_runs_the_native_form(served: Container) -> None:
     served.wait_for_line("Data plane: native$")
 

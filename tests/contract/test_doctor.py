@@ -230,3 +230,21 @@ def test_without_a_configuration_it_says_what_the_daemon_does(tmp_path: Path) ->
 
 def test_another_argument_is_an_error(tmp_path: Path) -> None:
     assert doctor(None, tmp_path, "--jsn").returncode == 2
+
+
+def test_what_the_tracker_was_granted_is_told_and_not_what_this_user_would_be(
+    start: Start, configure: Configure, tmp_path: Path
+) -> None:
+    config = configure(WELL, services())
+    limited = (
+        "prlimit",
+        "--nofile=1000:1000",
+        "setpriv",
+        "--bounding-set=-net_admin",
+        "--inh-caps=-net_admin",
+    )
+    daemon = start(config, prefix=limited)
+    rows = {row["check"]: row for row in json.loads(doctor(config, tmp_path, "--json").stdout)}
+    assert "at most 1000 files may be open" in rows["file-limit"]["detail"]
+    granted = daemon.wait_for_line(r"Receive buffer of 0\.0\.0\.0:6969: (\d+) KiB").split()[-2]
+    assert f"{granted} KiB" in rows["receive-buffer"]["detail"]

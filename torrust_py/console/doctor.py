@@ -12,7 +12,7 @@ import click
 
 from torrust_py.config import Config, ConfigError, load_config
 from torrust_py.listeners import enlarge_receive_buffer, raise_file_limit, receive_buffer
-from torrust_py.selfcheck import Finding, read_host, start_findings
+from torrust_py.selfcheck import Finding, open_file_limit, read_host, start_findings, udp_receive_buffers
 
 _NOT_RUNNING = "nobody listens at the addresses of this configuration: only the host was checked"
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "red", "unknown": "dim"}
@@ -27,8 +27,8 @@ def doctor(*, as_json: bool) -> None:
 
     It reads the configuration as the daemon does (see torrust-tracker --help), makes the checks of the start,
     and, if the tracker runs, asks each of its services as a client from outside would: over UDP and HTTP,
-    IPv4 and IPv6, by the rules of lists of public trackers (newTrackon). Run it as the tracker's user, on the
-    tracker's host or in its container.
+    IPv4 and IPv6, by the rules of lists of public trackers (newTrackon). Run it on the tracker's host or
+    in its container, as root or as the tracker's user.
 
     The exit status is 0 if nothing is wrong, 1 if anything is `warn` or `fail`, 2 for a wrong argument.
     `unknown` is what cannot be found out from here; it is not wrong.
@@ -51,7 +51,7 @@ def _examine(config: Config) -> list[Finding]:
 
     host = read_host()
     findings = list(
-        start_findings(config, host, receive_buffers=_receive_buffers(config), files=raise_file_limit())
+        start_findings(config, host, receive_buffers=_receive_buffers(config), files=_file_limit(config))
     )
     if not runs(config, has_ipv6=host.has_ipv6):
         return [*findings, Finding("tracker", "unknown", _NOT_RUNNING)]
@@ -59,13 +59,21 @@ def _examine(config: Config) -> list[Finding]:
 
 
 def _receive_buffers(config: Config) -> list[tuple[str, int]]:
-    """What this user would be granted for each UDP socket."""
+    """What each UDP socket was granted; without one that can be looked at, what this user would be."""
     if config.core.private or not config.udp_trackers:
         return []
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as tried:
         enlarge_receive_buffer(tried)
         granted = receive_buffer(tried)
-    return [(str(tracker.bind_address), granted) for tracker in config.udp_trackers]
+    running = udp_receive_buffers()
+    addresses = [tracker.bind_address for tracker in config.udp_trackers]
+    return [(str(address), running.get(address.port, granted)) for address in addresses]
+
+
+def _file_limit(config: Config) -> int:
+    """That of the tracker that runs; without one that can be looked at, this user's."""
+    running = open_file_limit(config.health_check_api.bind_address.port)
+    return raise_file_limit() if running is None else running
 
 
 def _row(finding: Finding) -> dict[str, str]:
