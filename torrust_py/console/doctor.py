@@ -3,9 +3,12 @@
 import asyncio
 import json
 import os
+import shutil
 import socket
 import sys
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 import click
@@ -15,7 +18,10 @@ from torrust_py.listeners import enlarge_receive_buffer, raise_file_limit, recei
 from torrust_py.selfcheck import Finding, open_file_limit, read_host, start_findings, udp_receive_buffers
 
 _NOT_RUNNING = "nobody listens at the addresses of this configuration: only the host was checked"
-_STYLES = {"ok": "green", "warn": "yellow", "fail": "red", "unknown": "dim"}
+_COLUMNS = ("Result", "Check", "At", "Detail", "Remedy")
+_COLOURS = {"ok": "green", "warn": "yellow", "fail": "red", "unknown": "cyan"}
+_GAP = 2  # between columns
+_NARROWEST = 24
 _WIDTH = 140
 """Of a table that is not printed on a terminal."""
 
@@ -87,23 +93,32 @@ def _row(finding: Finding) -> dict[str, str]:
 
 
 def _print_table(findings: Sequence[Finding]) -> None:
-    from rich.box import SIMPLE_HEAD  # late: nothing else of the program needs it
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for name in ("Result", "Check", "At"):
-        table.add_column(name, no_wrap=True)
-    for name, ratio in (("Detail", 2), ("Remedy", 3)):
-        table.add_column(name, ratio=ratio, overflow="fold")
-    for finding in findings:
-        result = Text(finding.result, style=_STYLES[finding.result])
-        texts = (finding.check, finding.at, finding.detail, finding.remedy)
-        table.add_row(result, *map(Text, texts))
-    console = Console(width=None if sys.stdout.isatty() else _WIDTH)
-    console.print(table)
+    for line in table_lines(findings, shutil.get_terminal_size((_WIDTH, 0)).columns):
+        click.echo(line)
     wrong = sum(finding.is_wrong for finding in findings)
-    console.print(
-        Text(f"{wrong} of {len(findings)} checks found something wrong." if wrong else "Nothing is wrong.")
+    click.echo(
+        f"\n{wrong} of {len(findings)} checks found something wrong." if wrong else "\nNothing is wrong."
     )
+
+
+def table_lines(findings: Sequence[Finding], width: int) -> Iterator[str]:
+    """A line for each row, or several where detail and remedy need them; the result is coloured."""
+    rows = [
+        (finding.result, finding.check, finding.at, finding.detail, finding.remedy) for finding in findings
+    ]
+    fixed = [max(map(len, column)) for column in list(zip(_COLUMNS, *rows, strict=True))[:3]]
+    rest = max(_NARROWEST, (width - sum(fixed) - _GAP * (len(_COLUMNS) - 1)) // 2)
+    widths = [*fixed, rest, rest]
+    yield _joined(_COLUMNS, widths)
+    yield "─" * (sum(widths) + _GAP * (len(_COLUMNS) - 1))
+    for row in rows:
+        cells = [textwrap.wrap(text, size) for text, size in zip(row, widths, strict=True)]
+        first, *others = zip_longest(*cells, fillvalue="")
+        result = row[0]
+        yield click.style(result, fg=_COLOURS[result]) + _joined(first, widths)[len(result) :]
+        yield from (_joined(other, widths) for other in others)
+
+
+def _joined(cells: Sequence[str], widths: Sequence[int]) -> str:
+    padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+    return (" " * _GAP).join(padded).rstrip()
