@@ -34,5 +34,11 @@ def test_a_narrow_terminal_loses_nothing() -> None:
     assert sum(line.count("remedy") for line in plain(20)) == 3
 
 
+def test_a_long_name_stays_whole() -> None:
+    name = "TORRUST_TRACKER_CONFIG_OVERRIDE_HTTP_API__ACCESS_TOKENS__ADMIN"
+    lines = table_lines([Finding("known-token", "warn", "known", f"set {name}")], 40)
+    assert any(name in line for line in lines)
+
+
 def test_the_result_is_coloured() -> None:
     assert [line[:5] for line in table_lines(FINDINGS, 100)][2:4] == ["\x1b[32m", "\x1b[31m"]

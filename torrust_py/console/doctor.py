@@ -112,11 +112,16 @@ def table_lines(findings: Sequence[Finding], width: int) -> Iterator[str]:
     yield _joined(_COLUMNS, widths)
     yield "─" * (sum(widths) + _GAP * (len(_COLUMNS) - 1))
     for row in rows:
-        cells = [textwrap.wrap(text, size) for text, size in zip(row, widths, strict=True)]
+        cells = [_wrapped(text, size) for text, size in zip(row, widths, strict=True)]
         first, *others = zip_longest(*cells, fillvalue="")
         result = row[0]
         yield click.style(result, fg=_COLOURS[result]) + _joined(first, widths)[len(result) :]
         yield from (_joined(other, widths) for other in others)
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Names of options stay whole, so that they can be copied."""
+    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
 
 
 def _joined(cells: Sequence[str], widths: Sequence[int]) -> str:
