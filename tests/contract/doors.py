@@ -169,10 +169,11 @@ def check_tracker_response(response: Response) -> None:
         assert all(set(peer) == {b"ip", b"peer id", b"port"} for peer in value[b"peers"])
 
 
-_WEB_STATUSES = {200, 400, 404, 405, 408, 413, 415, 417, 422, 431, 500}
+_WEB_STATUSES = {200, 400, 404, 405, 408, 409, 413, 415, 417, 422, 431, 500}
 _REFUSALS = re.compile(
     r'Unhandled rejection: Err \{ reason: "(unauthorized|token not valid|failed to (whitelist torrent|'
-    r"remove torrent from whitelist|reload whitelist|generate key|delete key|reload keys): [^\n]+)\" \}"
+    r"remove torrent from whitelist|reload whitelist|blacklist torrents?|remove torrent from blacklist|"
+    r"generate key|delete key|reload keys): [^\n]+)\" \}"
 )
 
 

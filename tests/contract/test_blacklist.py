@@ -524,6 +524,7 @@ def test_a_torrent_is_refused_until_it_is_in_neither(start: Start, configure: Co
 # --- what is there can be seen
 
 
+@pytest.mark.clause("7.3.15")
 def test_the_whitelist_is_shown_in_pages(start: Start, configure: Configure) -> None:
     daemon = start(configure(listed=True))
     hashes = sorted(f"{number:02x}" * 20 for number in (9, 3, 200))
@@ -535,6 +536,7 @@ def test_the_whitelist_is_shown_in_pages(start: Start, configure: Configure) -> 
     assert daemon.call("GET", "/whitelist?offset=9").text == "[]"
 
 
+@pytest.mark.clause("7.3.15")
 def test_keys_are_shown_as_they_were_handed_out(start: Start, configure: Configure) -> None:
     daemon = start(configure(private=True))
     bodies = [{"key": "b" * 32, "seconds_valid": None}, {"key": "A" * 32, "seconds_valid": 3600}]
