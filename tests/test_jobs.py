@@ -11,7 +11,7 @@ from torrust_py.core.blacklist import Blacklist
 from torrust_py.core.completed import CompletedCounters
 from torrust_py.core.database import BlacklistEntry, Completed
 from torrust_py.core.errors import DatabaseError
-from torrust_py.core.statistics import Door, Outcome, PortableStatistics
+from torrust_py.core.statistics import Door, PortableStatistics, Reason
 from torrust_py.core.swarms import PortableSwarms, Retention
 from torrust_py.core.types import AnnounceEvent, Endpoint, Families, InfoHash, Peer, PeerId
 from torrust_py.core.whitelist import PortableWhitelist
@@ -170,9 +170,9 @@ async def test_what_was_refused_is_reported_once(
     with caplog.at_level(logging.INFO):
         async with running(jobs.report_refusals(look)):
             await looks.reaches(1)
-            statistics.count(Door.UDP4, Outcome.REFUSED)
-            statistics.count(Door.TCP6, Outcome.REFUSED)
-            statistics.count(Door.TCP6, Outcome.MALFORMED)
+            statistics.count(Door.UDP4, Reason.NOT_WHITELISTED)
+            statistics.count(Door.TCP6, Reason.NOT_WHITELISTED)
+            statistics.count(Door.TCP6, Reason.NOT_HTTP)
             udp_socket.kernel_drops = 3
             await looks.reaches(4)
     assert [record.getMessage() for record in caplog.records] == [

@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Protocol
 
 from torrust_py.core.errors import BadConnectionId, NotWhitelisted
-from torrust_py.core.statistics import PortableStatistics, Statistics
+from torrust_py.core.statistics import PortableStatistics, RequestCounts, Statistics, SummedCounts
 from torrust_py.core.swarms import Limits, PortableSwarms, Retention, Swarms
 from torrust_py.core.tracker import Rules, Tracker
 from torrust_py.core.types import INFO_HASH_SIZE, InfoHash
@@ -24,6 +24,8 @@ from torrust_py.listeners import StartError
 from torrust_py.logs import HTTP_TRACKER, UDP_TRACKER
 from torrust_py.memory import Cost
 from torrust_py.udp import (
+    MALFORMED_ANSWERS_PER_SECOND,
+    AnswerBudget,
     PortableConnectionIds,
     UdpHandler,
     UdpTracker,
@@ -52,6 +54,9 @@ class UdpService(AbstractAsyncContextManager[object], Protocol):
     def address(self) -> tuple[str, int]: ...
 
     @property
+    def statistics(self) -> Statistics: ...
+
+    @property
     def unsent(self) -> int:
         """Responses that the kernel did not take."""
 
@@ -70,6 +75,15 @@ class HttpService(AbstractAsyncContextManager[object], Protocol):
     @property
     def address(self) -> tuple[str, int]: ...
 
+    @property
+    def statistics(self) -> Statistics: ...
+
+    @property
+    def is_tls(self) -> bool: ...
+
+    @property
+    def open_connections(self) -> int: ...
+
 
 OpenHttpTracker = Callable[[socket.socket, ssl.SSLContext | None], HttpService]
 """Makes an HTTP tracker of a bound socket."""
@@ -87,7 +101,8 @@ class DataPlane(Protocol):
         """The set of all that are refused."""
 
     @property
-    def statistics(self) -> Statistics: ...
+    def statistics(self) -> RequestCounts:
+        """What all trackers that were opened have counted; each has counters of its own."""
 
     def udp(self, tracker: Tracker, secret: bytes, *, unix_offset_ms: int, now_ms: NowMs) -> OpenUdpTracker:
         """What opens UDP trackers that share their connection ids, and so the `secret`."""
@@ -105,20 +120,36 @@ class PortableDataPlane:
         self.swarms = PortableSwarms(limits=limits, retention=retention)
         self.whitelist = PortableWhitelist()
         self.blacklist = PortableWhitelist()
-        self.statistics = PortableStatistics()
+        self._opened: list[PortableStatistics] = []
+        self.statistics = SummedCounts(self._opened)
+
+    def _new_statistics(self) -> PortableStatistics:
+        self._opened.append(PortableStatistics())
+        return self._opened[-1]
 
     def udp(self, tracker: Tracker, secret: bytes, *, unix_offset_ms: int, now_ms: NowMs) -> OpenUdpTracker:
         ids = PortableConnectionIds(secret, unix_offset_ms=unix_offset_ms)
-        handler = UdpHandler(tracker, ids, self.statistics)
-        return lambda listener: UdpTracker(listener, handler, now_ms=now_ms)
+        budget = AnswerBudget(MALFORMED_ANSWERS_PER_SECOND)
+
+        def open_tracker(listener: socket.socket) -> UdpService:
+            handler = UdpHandler(tracker, ids, self._new_statistics(), budget)
+            return UdpTracker(listener, handler, now_ms=now_ms)
+
+        return open_tracker
 
     def http(
         self, tracker: Tracker, connections: Connections, *, on_reverse_proxy: bool, now_ms: NowMs
     ) -> OpenHttpTracker:
-        handler = HttpHandler(
-            tracker, self.statistics, on_reverse_proxy=on_reverse_proxy, callers=connections.callers
-        )
-        return lambda listener, tls: HttpTracker(listener, handler, connections, now_ms=now_ms, tls=tls)
+        def open_tracker(listener: socket.socket, tls: ssl.SSLContext | None) -> HttpService:
+            handler = HttpHandler(
+                tracker,
+                self._new_statistics(),
+                on_reverse_proxy=on_reverse_proxy,
+                callers=connections.callers,
+            )
+            return HttpTracker(listener, handler, connections, now_ms=now_ms, tls=tls)
+
+        return open_tracker
 
 
 class NativeDataPlane:
@@ -127,23 +158,31 @@ class NativeDataPlane:
     cost = Cost(peer=95, torrent=150)
 
     def __init__(self, limits: Limits, retention: Retention) -> None:
-        from torrust_py.native.statistics import NativeStatistics
         from torrust_py.native.swarms import NativeSwarms
         from torrust_py.native.whitelist import NativeWhitelist
 
         self.swarms = NativeSwarms(limits=limits, retention=retention)
         self.whitelist = NativeWhitelist()
         self.blacklist = NativeWhitelist()
-        self.statistics = NativeStatistics()
+        self._opened: list[NativeStatistics] = []
+        self.statistics = SummedCounts(self._opened)
+
+    def _new_statistics(self) -> "NativeStatistics":
+        from torrust_py.native.statistics import NativeStatistics
+
+        self._opened.append(NativeStatistics())
+        return self._opened[-1]
 
     def udp(self, tracker: Tracker, secret: bytes, *, unix_offset_ms: int, now_ms: NowMs) -> OpenUdpTracker:
         from torrust_py.native.connection_ids import NativeConnectionIds
         from torrust_py.native.udp_tracker import NativeUdpTracker
 
         ids = NativeConnectionIds(secret, unix_offset_ms=unix_offset_ms)
-        handler = UdpHandler(tracker, ids, self.statistics)
+        budget = AnswerBudget(MALFORMED_ANSWERS_PER_SECOND)
 
         def open_tracker(listener: socket.socket) -> UdpService:
+            statistics = self._new_statistics()
+            handler = UdpHandler(tracker, ids, statistics, budget)
             if logging.getLogger(UDP_TRACKER).isEnabledFor(logging.DEBUG):  # the plane logs no requests
                 return UdpTracker(listener, handler, now_ms=now_ms)
             plane = open_udp_plane(
@@ -153,7 +192,7 @@ class NativeDataPlane:
                 swarms=self.swarms,
                 whitelist=self.whitelist,
                 blacklist=self.blacklist,
-                statistics=self.statistics,
+                statistics=statistics,
                 connection_ids=ids,
             )
             return NativeUdpTracker(listener, plane, now_ms=now_ms)
@@ -163,11 +202,11 @@ class NativeDataPlane:
     def http(
         self, tracker: Tracker, connections: Connections, *, on_reverse_proxy: bool, now_ms: NowMs
     ) -> OpenHttpTracker:
-        handler = HttpHandler(
-            tracker, self.statistics, on_reverse_proxy=on_reverse_proxy, callers=connections.callers
-        )
-
         def open_tracker(listener: socket.socket, tls: ssl.SSLContext | None) -> HttpService:
+            statistics = self._new_statistics()
+            handler = HttpHandler(
+                tracker, statistics, on_reverse_proxy=on_reverse_proxy, callers=connections.callers
+            )
             if tls is not None or logging.getLogger(HTTP_TRACKER).isEnabledFor(logging.DEBUG):
                 return HttpTracker(listener, handler, connections, now_ms=now_ms, tls=tls)
             make_plane = make_http_plane(
@@ -176,7 +215,7 @@ class NativeDataPlane:
                 swarms=self.swarms,
                 whitelist=self.whitelist,
                 blacklist=self.blacklist,
-                statistics=self.statistics,
+                statistics=statistics,
             )
             return PlaneTracker(listener, handler, connections, make_plane, now_ms=now_ms)
 

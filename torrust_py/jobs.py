@@ -13,7 +13,7 @@ from torrust_py.core.blacklist import Blacklist
 from torrust_py.core.changes import Changes
 from torrust_py.core.completed import CompletedCounters
 from torrust_py.core.errors import DatabaseError
-from torrust_py.core.statistics import Door, Statistics
+from torrust_py.core.statistics import Door, RequestCounts
 from torrust_py.core.swarms import Swarms
 from torrust_py.selfcheck import Finding
 
@@ -260,7 +260,7 @@ class UdpSocket(Protocol):
 
 
 def noteworthy(
-    statistics: Statistics, swarms: Swarms, udp_sockets: Sequence[UdpSocket], connections: Room
+    statistics: RequestCounts, swarms: Swarms, udp_sockets: Sequence[UdpSocket], connections: Room
 ) -> Noteworthy:
     doors = [statistics.door(door) for door in Door]
     pressure = swarms.pressure()

@@ -262,6 +262,7 @@ class PlanesMachine(RuleBasedStateMachine):
         one, other = self.portable, self.native
         for door in Door:
             assert one.statistics.door(door) == other.statistics.door(door)
+            assert one.statistics.reasons(door) == other.statistics.reasons(door)
         assert one.swarms.totals() == other.swarms.totals()
         assert sorted(self.listed(one.swarms)) == sorted(self.listed(other.swarms))
         for info_hash in INFO_HASHES:

@@ -492,7 +492,7 @@ def test_requests_are_logged_at_debug(
     assert [record.getMessage() for record in caplog.records] == [
         "CONNECT from 2001:db8::7: 16 bytes",
         "ANNOUNCE from 2001:db8::7: 20 bytes",
-        "MALFORMED from 198.51.100.7: 42 bytes",
+        "BAD_PACKET from 198.51.100.7: 42 bytes",
     ]
 
 
@@ -503,7 +503,7 @@ def test_a_request_without_an_answer_is_logged_as_such(
     handler = make_handler(PUBLIC)
     for _ in range(1001):
         handler.handle(b"", IPV4, 0)
-    assert caplog.records[-1].getMessage() == "DROPPED from 198.51.100.7: 0 bytes"
+    assert caplog.records[-1].getMessage() == "BUDGET_SPENT from 198.51.100.7: 0 bytes"
 
 
 @pytest.mark.clause("4.6.7")

@@ -21,7 +21,7 @@ from torrust_py.api.torrents import get_torrent, list_torrents
 from torrust_py.api.whitelist import add_to_whitelist, list_whitelist, reload_whitelist, remove_from_whitelist
 from torrust_py.core.blacklist import Blacklist
 from torrust_py.core.keys import Keys
-from torrust_py.core.statistics import Statistics
+from torrust_py.core.statistics import RequestCounts
 from torrust_py.core.swarms import Swarms
 from torrust_py.core.whitelist import ListedTorrents
 from torrust_py.web import Call, Routes, application
@@ -33,7 +33,7 @@ _HEALTH_CHECK = "/api/health_check"
 def api_application(
     *,
     swarms: Swarms,
-    statistics: Statistics,
+    statistics: RequestCounts,
     usage_statistics: bool,
     keys: Keys,
     listed: ListedTorrents,

@@ -1,10 +1,16 @@
 """Errors by reader: the text of a `TrackerError` goes to the client, of a `DatabaseError` to the operator."""
 
+from typing import ClassVar
+
+from torrust_py.core.statistics import Reason
 from torrust_py.core.types import InfoHash
 
 
 class TrackerError(Exception):
     """The tracker refuses a request that was well-formed; the text is for its client."""
+
+    reason: ClassVar[Reason]
+    """By which it is counted; each class that is raised has one."""
 
 
 class TorrentRefused(TrackerError):
@@ -12,6 +18,8 @@ class TorrentRefused(TrackerError):
 
 
 class NotWhitelisted(TorrentRefused):
+    reason = Reason.NOT_WHITELISTED
+
     def __init__(self, info_hash: InfoHash) -> None:
         super().__init__(f"The torrent: {info_hash.hex()}, is not whitelisted")
 
@@ -27,21 +35,29 @@ class AuthenticationError(TrackerError):
 
 
 class KeyMissing(AuthenticationError):
+    reason = Reason.KEY_MISSING
+
     def __init__(self) -> None:
         super().__init__("Missing authentication key param for private tracker.")
 
 
 class KeyUnknown(AuthenticationError):
+    reason = Reason.KEY_UNKNOWN
+
     def __init__(self, key: str) -> None:
         super().__init__(f"Failed to read key: {key}")
 
 
 class KeyExpired(AuthenticationError):
+    reason = Reason.KEY_EXPIRED
+
     def __init__(self) -> None:
         super().__init__("Key has expired")
 
 
 class BadConnectionId(TrackerError):
+    reason = Reason.BAD_CONNECTION_ID
+
     def __init__(self) -> None:
         super().__init__("connection id could not be verified")
 

@@ -8,10 +8,13 @@ import socket
 from collections.abc import Sequence
 
 from torrust_py.core.errors import TrackerError
+from torrust_py.core.statistics import Reason
 from torrust_py.core.types import Address, is_ipv4, unmapped
 
 
 class NoForwardedAddress(TrackerError):
+    reason = Reason.NO_FORWARDED_ADDRESS
+
     def __init__(self) -> None:
         super().__init__(
             "missing or invalid the right most X-Forwarded-For IP "

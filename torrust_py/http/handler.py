@@ -10,7 +10,7 @@ from urllib.parse import unquote_to_bytes
 
 from torrust_py.core.errors import AuthenticationError, BadKey, TorrentRefused, TrackerError
 from torrust_py.core.keys import check_key
-from torrust_py.core.statistics import Door, Outcome, Statistics
+from torrust_py.core.statistics import Door, Outcome, Reason, Statistics
 from torrust_py.core.tracker import Tracker
 from torrust_py.core.types import (
     ENDPOINT_SIZE_IPV4,
@@ -29,11 +29,15 @@ from torrust_py.http.query import BadQuery, split_target
 from torrust_py.http.requests import AnnounceRequest, HttpRequest, parse_announce, parse_scrape
 from torrust_py.http.responses import (
     ANSWER,
+    BAD_REQUEST,
+    CONTENT_TOO_LARGE,
     FAILURE,
+    FIELDS_TOO_LARGE,
     HEALTHY,
     INTERNAL_ERROR,
     METHOD_NOT_ALLOWED,
     NOT_FOUND,
+    REQUEST_TIMEOUT,
     Head,
     encode_announce,
     encode_compact_announce,
@@ -52,11 +56,18 @@ _VISIBLE = re.compile(rb"[ -~]+")
 _BLOCK_SIZE = 4096
 _UUID_VARIANT = bytes.maketrans(b"0123456789abcdef", b"89ab" * 4)
 
+_UNREADABLE = {
+    BAD_REQUEST.status: Reason.NOT_HTTP,
+    REQUEST_TIMEOUT.status: Reason.TOO_SLOW,
+    CONTENT_TOO_LARGE.status: Reason.TOO_LARGE,
+    FIELDS_TOO_LARGE.status: Reason.TOO_LARGE,
+}
+
 _log = logging.getLogger("HTTP TRACKER")
 
 
 class HttpHandler:
-    """Answers requests; the same for every HTTP tracker of the process.
+    """Answers the requests of an HTTP tracker, which are counted in `statistics`.
 
     `on_reverse_proxy`: a client is who X-Forwarded-For says, not the socket's peer.
     """
@@ -70,7 +81,7 @@ class HttpHandler:
         callers: Callers | None = None,
     ) -> None:
         self._tracker = tracker
-        self._statistics = statistics
+        self.statistics = statistics
         self._callers = callers or Callers()
         self.on_reverse_proxy = on_reverse_proxy
         self._operations: dict[bytes, _Operation] = {b"/announce": self._announce, b"/scrape": self._scrape}
@@ -95,7 +106,7 @@ class HttpHandler:
             outcome, head, body = self._answer(
                 request.method, path, query, client=client, now_ms=now_ms, unix_now=unix_now
             )
-            self._statistics.count(door, outcome)
+            self.statistics.count(door, outcome)
         if self._logs:
             _log_request(request.method, path, client or peer, head.status)
         return encode_response(
@@ -120,7 +131,7 @@ class HttpHandler:
     def refuse_malformed(self, head: Head, peer: Address, *, unix_now: float) -> bytes:
         """The whole response to what is no request that the tracker reads; the connection ends with it."""
         door = Door.TCP4 if is_ipv4(peer) else Door.TCP6
-        self._statistics.count(door, Outcome.MALFORMED)
+        self.statistics.count(door, _UNREADABLE[head.status])
         if self._logs:
             _log_request(b"-", b"-", peer, head.status)
         return encode_response(
@@ -141,23 +152,26 @@ class HttpHandler:
         client: Address | None,
         now_ms: int,
         unix_now: float,
-    ) -> tuple[Outcome, Head, bytes]:
+    ) -> tuple[Outcome | Reason, Head, bytes]:
         try:
             operation, key_segment = self._route(path)
             if operation is None and path != _HEALTH_CHECK:
-                return Outcome.REFUSED, NOT_FOUND, b""
+                return Reason.NOT_FOUND, NOT_FOUND, b""
             if operation is None or method not in _READS:
-                return Outcome.REFUSED, METHOD_NOT_ALLOWED, b""
+                return Reason.METHOD_NOT_ALLOWED, METHOD_NOT_ALLOWED, b""
             outcome, body = operation(query, key_segment, client=client, now_ms=now_ms, unix_now=unix_now)
         except BadQuery as error:
-            return Outcome.MALFORMED, FAILURE, encode_failure(str(error))
+            return Reason.BAD_PARAMETERS, FAILURE, encode_failure(str(error))
         except BadKey:
-            return Outcome.MALFORMED, FAILURE, encode_failure(_BAD_KEY)
+            return Reason.BAD_KEY, FAILURE, encode_failure(_BAD_KEY)
         except TrackerError as error:
-            return Outcome.REFUSED, FAILURE, encode_failure(error_text(error))
+            return error.reason, FAILURE, encode_failure(error_text(error))
+        except MemoryError:
+            _log.exception("a request failed")
+            return Reason.NO_MEMORY, INTERNAL_ERROR, _FAILED
         except Exception:
             _log.exception("a request failed")
-            return Outcome.DROPPED, INTERNAL_ERROR, _FAILED
+            return Reason.INTERNAL_ERROR, INTERNAL_ERROR, _FAILED
         return outcome, ANSWER, body
 
     def _route(self, path: bytes) -> "tuple[_Operation | None, bytes | None]":

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Protocol, Self
 
+from torrust_py.core.statistics import Statistics
 from torrust_py.core.types import Address
 from torrust_py.http.callers import OthersCallers
 from torrust_py.http.handler import HttpHandler
@@ -118,6 +119,19 @@ class PlaneTracker:
         """The address that it is bound to."""
         host, port = self._socket.getsockname()[:2]
         return host, port
+
+    @property
+    def statistics(self) -> Statistics:
+        """What came here."""
+        return self._handler.statistics
+
+    @property
+    def is_tls(self) -> bool:
+        return False
+
+    @property
+    def open_connections(self) -> int:
+        return self._plane.open + len(self._given)
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()

@@ -19,6 +19,7 @@ from typing import NamedTuple, Protocol, Self, cast
 
 import httptools
 
+from torrust_py.core.statistics import Statistics
 from torrust_py.core.types import Address
 from torrust_py.http.callers import Callers
 from torrust_py.http.client_ip import peer_address
@@ -88,6 +89,19 @@ class HttpTracker:
         host, port = self._socket.getsockname()[:2]
         return host, port
 
+    @property
+    def statistics(self) -> Statistics:
+        """What came here."""
+        return self._handler.statistics
+
+    @property
+    def is_tls(self) -> bool:
+        return self._tls is not None
+
+    @property
+    def open_connections(self) -> int:
+        return len(self._opened)
+
     async def __aenter__(self) -> Self:
         self._server = await asyncio.get_running_loop().create_server(
             self._make_connection, sock=self._socket, backlog=ACCEPTS_A_TURN
@@ -115,6 +129,9 @@ class OpenConnections:
         self._opened: set[HttpConnection] = set()
         self._stopping = False
         self._all_closed = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._opened)
 
     async def close(self) -> None:
         """Send what is being sent, then close all; no more are admitted."""

@@ -3,7 +3,7 @@ from libc.stdint cimport uint64_t
 
 
 cdef enum:
-    # Doors and outcomes as in torrust_py.core.statistics.
+    # Doors, outcomes and reasons as in torrust_py.core.statistics.
     TCP4 = 0
     TCP6 = 1
     UDP4 = 2
@@ -12,13 +12,19 @@ cdef enum:
     CONNECT = 0
     ANNOUNCE = 1
     SCRAPE = 2
-    REFUSED = 3
-    MALFORMED = 4
-    DROPPED = 5
-    OUTCOMES = 6
+    OUTCOMES = 3
+    BAD_CONNECTION_ID = 3
+    NOT_WHITELISTED = 4
+    NO_MEMORY = 18
+    COUNTERS = 20
+    BUCKETS = 17  # of latencies
 
 
 cdef class NativeStatistics:
-    cdef uint64_t counts[DOORS][OUTCOMES]
+    cdef uint64_t counts[DOORS][COUNTERS]
+    cdef uint64_t buckets[OUTCOMES][BUCKETS]
+    cdef double seconds[OUTCOMES]
 
     cdef void add(self, int door, int outcome) noexcept nogil
+    cdef void read_handled(self, uint64_t *handled) noexcept nogil
+    cdef void add_time(self, const uint64_t *before, double seconds) noexcept nogil

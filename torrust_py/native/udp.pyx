@@ -17,9 +17,10 @@ from torrust_py.native.addresses cimport External, find_address, write_endpoint
 from torrust_py.native.connection_ids cimport NativeConnectionIds
 from torrust_py.native.statistics cimport (
     ANNOUNCE,
+    BAD_CONNECTION_ID,
     CONNECT,
-    DROPPED,
-    REFUSED,
+    NO_MEMORY,
+    NOT_WHITELISTED,
     SCRAPE,
     UDP4,
     UDP6,
@@ -183,7 +184,7 @@ cdef class UdpPlane:
     cdef NativeSwarms swarms
     cdef NativeWhitelist whitelist
     cdef NativeWhitelist blacklist
-    cdef NativeStatistics statistics
+    cdef readonly NativeStatistics statistics
     cdef NativeConnectionIds connection_ids
     cdef readonly uint64_t unsent  # responses that the kernel did not take
     cdef mmsghdr *requests
@@ -479,7 +480,7 @@ cdef class UdpPlane:
         request.second = self.second
         request.ms = self.ms
         if apply_announce(&self.swarms.store, request, &view) < 0:
-            self.statistics.add(client.door, DROPPED)
+            self.statistics.add(client.door, NO_MEMORY)
             return 0
         self.statistics.add(client.door, ANNOUNCE)
         memcpy(out, datagram + 8, 8)
@@ -537,7 +538,7 @@ cdef class UdpPlane:
 
     cdef int _refuse_connection_id(self, int i, const uint8_t *datagram, const Client *client) noexcept nogil:
         cdef uint8_t *out = self.answers + RESPONSE * i
-        self.statistics.add(client.door, REFUSED)
+        self.statistics.add(client.door, BAD_CONNECTION_ID)
         write32(out, ERROR_ACTION)
         memcpy(out + 4, datagram + 12, 4)
         memcpy(out + 8, self.bad_connection_id.characters, self.bad_connection_id.size)
@@ -549,7 +550,7 @@ cdef class UdpPlane:
         cdef const Text *after = &self.not_listed_after
         cdef uint8_t *digits = out + 8 + before.size
         cdef size_t at
-        self.statistics.add(client.door, REFUSED)
+        self.statistics.add(client.door, NOT_WHITELISTED)
         write32(out, ERROR_ACTION)
         memcpy(out + 4, datagram + 12, 4)
         memcpy(out + 8, before.characters, before.size)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
+from torrust_py.core.statistics import Statistics
 from torrust_py.native.udp import UdpPlane
 
 POLL_INTERVAL = 0.001
@@ -36,6 +37,11 @@ class NativeUdpTracker:
         """The address that it is bound to."""
         host, port = self._socket.getsockname()[:2]
         return host, port
+
+    @property
+    def statistics(self) -> Statistics:
+        """What came here."""
+        return self._plane.statistics
 
     @property
     def unsent(self) -> int:

@@ -4,7 +4,7 @@ import logging
 from ipaddress import ip_address
 
 from torrust_py.core.errors import TorrentRefused, TrackerError
-from torrust_py.core.statistics import Door, Outcome, Statistics
+from torrust_py.core.statistics import Door, Outcome, Reason, Statistics
 from torrust_py.core.tracker import Tracker
 from torrust_py.core.types import Address, Families
 from torrust_py.udp.connection_ids import ConnectionIds
@@ -37,24 +37,35 @@ _log = logging.getLogger("UDP TRACKER")
 
 
 class UdpHandler:
-    """Answers datagrams; the same for every UDP tracker of the process."""
+    """Answers the datagrams of a UDP tracker, which are counted in `statistics`.
 
-    def __init__(self, tracker: Tracker, connection_ids: ConnectionIds, statistics: Statistics) -> None:
+    The trackers of the process share the `budget` for answers to what is malformed.
+    """
+
+    def __init__(
+        self,
+        tracker: Tracker,
+        connection_ids: ConnectionIds,
+        statistics: Statistics,
+        budget: "AnswerBudget | None" = None,
+    ) -> None:
         self._tracker = tracker
         self._connection_ids = connection_ids
-        self._statistics = statistics
-        self._malformed = AnswerBudget(MALFORMED_ANSWERS_PER_SECOND)
+        self.statistics = statistics
+        self._malformed = budget or AnswerBudget(MALFORMED_ANSWERS_PER_SECOND)
         self._logs = _log.isEnabledFor(logging.DEBUG)
 
     def handle(self, datagram: bytes, client: Address, now_ms: int) -> bytes | None:
         """The response, or None if there is none; counts what became of the request."""
         outcome, response = self._outcome(datagram, client, now_ms)
-        self._statistics.count(_UDP4 if len(client) == 4 else _UDP6, outcome)
+        self.statistics.count(_UDP4 if len(client) == 4 else _UDP6, outcome)
         if self._logs:
             _log_request(outcome, client, response)
         return response
 
-    def _outcome(self, datagram: bytes, client: Address, now_ms: int) -> tuple[Outcome, bytes | None]:
+    def _outcome(
+        self, datagram: bytes, client: Address, now_ms: int
+    ) -> tuple[Outcome | Reason, bytes | None]:
         try:
             action = action_of(datagram)
             if action == ANNOUNCE:
@@ -64,15 +75,15 @@ class UdpHandler:
             return Outcome.SCRAPE, self._scrape(datagram, client, now_ms)
         except BadPacket as error:
             if not self._malformed.take(now_ms):
-                return Outcome.DROPPED, None
-            return Outcome.MALFORMED, _refusal(datagram, f"bad request: {error}")
+                return Reason.BUDGET_SPENT, None
+            return Reason.BAD_PACKET, _refusal(datagram, f"bad request: {error}")
         except TrackerError as error:
-            return Outcome.REFUSED, _refusal(datagram, error_text(error))
+            return error.reason, _refusal(datagram, error_text(error))
         except MemoryError:
-            return Outcome.DROPPED, None
+            return Reason.NO_MEMORY, None
         except Exception:
             _log.exception("a request failed")
-            return Outcome.DROPPED, _refusal(datagram, "internal server error")
+            return Reason.INTERNAL_ERROR, _refusal(datagram, "internal server error")
 
     def _connect(self, datagram: bytes, client: Address, now_ms: int) -> bytes:
         request = parse_connect(datagram)
@@ -111,7 +122,7 @@ def _refusal(datagram: bytes, text: str) -> bytes:
     return encode_error_response(transaction_id_of(datagram), text)
 
 
-def _log_request(outcome: Outcome, client: Address, response: bytes | None) -> None:
+def _log_request(outcome: Outcome | Reason, client: Address, response: bytes | None) -> None:
     size = len(response) if response is not None else 0
     _log.debug("%s from %s: %d bytes", outcome.name, ip_address(client), size)
 

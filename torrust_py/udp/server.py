@@ -15,6 +15,7 @@ from struct import Struct
 from types import TracebackType
 from typing import Self
 
+from torrust_py.core.statistics import Statistics
 from torrust_py.core.types import Address, unmapped
 from torrust_py.udp.handler import UdpHandler
 from torrust_py.udp.packets import DATAGRAM_SIZE
@@ -56,6 +57,11 @@ class UdpTracker:
         """The address that it is bound to."""
         host, port = self._socket.getsockname()[:2]
         return host, port
+
+    @property
+    def statistics(self) -> Statistics:
+        """What came here."""
+        return self._handler.statistics
 
     @property
     def kernel_drops(self) -> int:
