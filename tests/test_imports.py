@@ -16,7 +16,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "core": (set(), set()),
     "udp": ({"core"}, set()),
     "http": ({"core"}, {"bencodepy", "httptools"}),
-    "native": ({"core"}, {"cpython", "libc"}),
+    "native": ({"core"}, {"cpython", "libc", "posix"}),
     "data_planes": ({"core", "http", "listeners", "logs", "memory", "native", "udp"}, set()),
     "api": ({"core", "web"}, {"aiohttp", "multidict", "yarl"}),
     "databases": ({"core"}, {"sqlalchemy", "aiosqlite", "asyncmy"}),

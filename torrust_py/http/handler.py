@@ -54,6 +54,7 @@ _BAD_KEY = "Authentication error: Invalid format for authentication key param."
 _WORDS = (b"announce", b"scrape", b"health_check")
 _VISIBLE = re.compile(rb"[ -~]+")
 _BLOCK_SIZE = 4096
+_REQUESTS_A_TIME = 64
 _UUID_VARIANT = bytes.maketrans(b"0123456789abcdef", b"89ab" * 4)
 
 _UNREADABLE = {
@@ -89,6 +90,15 @@ class HttpHandler:
         self._second = -1
         self._date = b""
         self._logs = _log.isEnabledFor(logging.DEBUG)
+        self._untimed = _REQUESTS_A_TIME
+
+    def is_timed(self) -> bool:
+        """Whether the time of the next request is to be taken: of one in so many."""
+        self._untimed -= 1
+        if self._untimed:
+            return False
+        self._untimed = _REQUESTS_A_TIME
+        return True
 
     def handle(self, request: HttpRequest, peer: Address, *, now_ms: int, unix_now: float) -> bytes:
         """The whole response to a request of the socket's `peer`; counts what became of it.

@@ -586,7 +586,19 @@ class HttpConnection(asyncio.Protocol):
             response = self._handler.refuse_malformed(request, self._peer, unix_now=time.time())
             self._transport.write(response)
             self._close_gently()
-            return
+        elif self._handler.is_timed():
+            self._answer_timed(request)
+        else:
+            self._answer_request(request)
+
+    def _answer_timed(self, request: HttpRequest) -> None:
+        """Take the time from what has been read to the answer."""
+        statistics = self._handler.statistics
+        before, start = statistics.handled(), time.perf_counter()
+        self._answer_request(request)
+        statistics.add_latency(before, time.perf_counter() - start)
+
+    def _answer_request(self, request: HttpRequest) -> None:
         response = self._handler.handle(request, self._peer, now_ms=self._now_ms(), unix_now=time.time())
         if request.connection == b"close":
             self._connections.note_busy(self)

@@ -19,9 +19,10 @@ from libc.math cimport INFINITY
 from libc.stdint cimport UINT32_MAX, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memchr, memcmp, memcpy, memmove, memset
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from torrust_py.native.addresses cimport External, find_address, write_endpoint
-from torrust_py.native.statistics cimport ANNOUNCE, SCRAPE, TCP4, TCP6, NativeStatistics
+from torrust_py.native.statistics cimport ANNOUNCE, OUTCOMES, SCRAPE, TCP4, TCP6, NativeStatistics
 from torrust_py.native.swarms cimport (
     IPV4,
     IPV6,
@@ -99,6 +100,7 @@ cdef enum:
     REQUEST_IDS = 4096  # random bytes for them, at once
     DATE = 29  # bytes of RFC 9110's format
     CLOSED_A_SWEEP = 50
+    READS_A_TIME = 64  # of what was read in one of so many times the time is taken
     DEFERRED_MS = 1000  # a new connection on which there is nothing to read is so old already
 
 
@@ -574,6 +576,7 @@ cdef class HttpPlane:
     cdef int64_t clock_ms
     cdef uint32_t second
     cdef uint16_t ms
+    cdef int untimed  # reads until a time is taken
     cdef readonly bint is_out_of_files  # nothing is accepted until `accept_again`
     # Of the announces since the last `take_seen`: how many, whose the first was, and whether others differ.
     cdef uint64_t announces
@@ -621,6 +624,7 @@ cdef class HttpPlane:
         self.hand_over = hand_over
         self.make_room = make_room
         self.used_random = REQUEST_IDS
+        self.untimed = READS_A_TIME
         self.input = <uint8_t *>malloc(INPUT)
         self.output = <uint8_t *>malloc(OUTPUT)
         if self.input == NULL or self.output == NULL:
@@ -832,7 +836,25 @@ cdef class HttpPlane:
                 return self._give_away(connection, self.input, received, False, self._age_ms(connection))
             self._close(connection)
             return 0
+        self.untimed -= 1
+        if self.untimed == 0:
+            self.untimed = READS_A_TIME
+            return self._answer_timed(connection, received + more)
         return self._answer_all(connection, received + more)
+
+    cdef int _answer_timed(self, Connection *connection, size_t received) except -1:
+        """Take the time from what has been read to the answer."""
+        cdef uint64_t handled[OUTCOMES]
+        cdef timespec read
+        cdef timespec left
+        self.statistics.read_handled(handled)
+        clock_gettime(CLOCK_MONOTONIC, &read)
+        self._answer_all(connection, received)
+        clock_gettime(CLOCK_MONOTONIC, &left)
+        self.statistics.add_time(
+            handled, <double>(left.tv_sec - read.tv_sec) + 1e-9 * <double>(left.tv_nsec - read.tv_nsec)
+        )
+        return 0
 
     cdef int _wait_for_first(self, Connection *connection) except -1:
         """There is nothing yet."""

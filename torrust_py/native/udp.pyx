@@ -12,6 +12,7 @@ from libc.errno cimport EAGAIN, ENOBUFS, errno
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from torrust_py.native.addresses cimport External, find_address, write_endpoint
 from torrust_py.native.connection_ids cimport NativeConnectionIds
@@ -21,6 +22,7 @@ from torrust_py.native.statistics cimport (
     CONNECT,
     NO_MEMORY,
     NOT_WHITELISTED,
+    OUTCOMES,
     SCRAPE,
     UDP4,
     UDP6,
@@ -121,6 +123,7 @@ cdef enum:
     MAX_PEERS_IPV6 = 79  # of 18 bytes in 1,452
     LONGEST_TEXT = 256
     FOR_FALLBACK = -1
+    TURNS_A_TIME = 32  # of one batch in so many turns the time is taken
 
 cdef enum:
     CONNECT_ACTION = 0
@@ -203,6 +206,7 @@ cdef class UdpPlane:
     cdef int sizes[BATCH]  # of the responses, in the order of the requests; 0: none
     cdef int fallbacks
     cdef int answered
+    cdef int untimed  # turns until a time is taken
 
     def __cinit__(
         self,
@@ -224,6 +228,7 @@ cdef class UdpPlane:
     ):
         cdef int i
         self.fd = fd
+        self.untimed = TURNS_A_TIME - 1
         self.is_wildcard = is_wildcard
         self.swarms = swarms
         self.whitelist = whitelist
@@ -287,21 +292,44 @@ cdef class UdpPlane:
         cdef int total = 0
         cdef int batch
         for batch in range(BATCHES_A_TURN):
-            with nogil:
-                received = self._receive()
-                self._answer(received, now_ms)
-                if self.fallbacks == 0:
-                    self._send(received)
-            if self.fallbacks:
-                try:
-                    self._fall_back(received, now_ms)
-                finally:
-                    with nogil:
-                        self._send(received)
+            received = self._answer_batch(now_ms) if batch or self.untimed else self._answer_timed(now_ms)
             total += received
             if received < BATCH:
                 break
+        self.untimed = self.untimed - 1 if self.untimed else TURNS_A_TIME - 1
         return total
+
+    cdef int _answer_batch(self, int64_t now_ms) except -1:
+        """Answer what fits into a batch; how many datagrams that were."""
+        cdef int received
+        with nogil:
+            received = self._receive()
+            self._answer(received, now_ms)
+            if self.fallbacks == 0:
+                self._send(received)
+        if self.fallbacks:
+            try:
+                self._fall_back(received, now_ms)
+            finally:
+                with nogil:
+                    self._send(received)
+        return received
+
+    cdef int _answer_timed(self, int64_t now_ms) except -1:
+        """As `_answer_batch`, and take the time from the receipt to the last answer."""
+        cdef uint64_t handled[OUTCOMES]
+        cdef timespec received
+        cdef timespec sent
+        cdef int count
+        self.statistics.read_handled(handled)
+        clock_gettime(CLOCK_MONOTONIC, &received)
+        count = self._answer_batch(now_ms)
+        clock_gettime(CLOCK_MONOTONIC, &sent)
+        self.statistics.add_time(
+            handled,
+            <double>(sent.tv_sec - received.tv_sec) + 1e-9 * <double>(sent.tv_nsec - received.tv_nsec),
+        )
+        return count
 
     # --- sockets
 

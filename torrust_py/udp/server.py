@@ -9,6 +9,7 @@ import logging
 import socket
 import struct
 import sys
+import time
 from collections.abc import Callable
 from ipaddress import ip_address
 from struct import Struct
@@ -29,6 +30,7 @@ _IN_PKTINFO = Struct("=I4s4s")  # interface, local address, destination
 _IN6_PKTINFO = Struct("=16sI")  # destination, interface
 _SO_MEMINFO, _MEMINFO = 55, Struct("=9I")  # Linux: SK_MEMINFO_… of sock_diag(7); the last is what was dropped
 _LINK_LOCAL = b"\xfe\x80"
+_TURNS_A_TIME = 64
 
 _log = logging.getLogger("UDP TRACKER")
 
@@ -51,6 +53,7 @@ class UdpTracker:
         self._is_wildcard = is_wildcard(listener)
         self.unsent = 0
         """Responses that the kernel did not take."""
+        self._untimed = _TURNS_A_TIME
 
     @property
     def address(self) -> tuple[str, int]:
@@ -87,9 +90,20 @@ class UdpTracker:
 
     def _on_readable(self) -> None:
         try:
-            self._answer_all()
+            self._untimed -= 1
+            if self._untimed:
+                self._answer_all()
+            else:
+                self._untimed = _TURNS_A_TIME
+                self._answer_all_timed()
         except MemoryError:  # nothing is said of it: that would need more
             self.unsent += 1
+
+    def _answer_all_timed(self) -> None:
+        """Take the time from the receipt of the first to the last answer."""
+        before, start = self.statistics.handled(), time.perf_counter()
+        self._answer_all()
+        self.statistics.add_latency(before, time.perf_counter() - start)
 
     def _answer_all(self) -> None:
         """Answer what waits in the socket, up to DATAGRAMS_A_TURN.
