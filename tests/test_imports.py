@@ -27,6 +27,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "selfcheck": ({"config", "listeners"}, set()),
     "snapshots": ({"core"}, set()),
     "blacklist_file": ({"core", "listeners"}, set()),
+    "metrics": ({"core"}, {"prometheus_client"}),
     "clock": (set(), set()),
     "certificates": ({"listeners"}, set()),
     "listeners": (set(), set()),
@@ -35,8 +36,8 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "app": (
         {
             "api", "blacklist_file", "clock", "config", "core", "data_planes", "databases", "health", "http",
-            "jobs", "listeners", "logs", "memory", "selfcheck", "services", "signals", "snapshots", "systemd",
-            "udp", "web",
+            "jobs", "listeners", "logs", "memory", "metrics", "selfcheck", "services", "signals", "snapshots",
+            "systemd", "udp", "web",
         },
         {"aiohttp"},
     ),

@@ -14,7 +14,7 @@ from torrust_py.listeners import (
     open_tcp_socket,
     open_udp_socket,
     raise_file_limit,
-    receive_buffer,
+    buffers_of,
 )
 
 LOG = logging.getLogger("UDP TRACKER")
@@ -118,8 +118,8 @@ def test_the_file_limit_is_raised_as_far_as_it_goes() -> None:
 def test_a_buffer_that_somebody_else_has_enlarged_is_left_alone() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bound:
         enlarge_receive_buffer(bound)
-        granted = receive_buffer(bound)
+        granted = buffers_of(bound).receive
         if granted < UDP_RECEIVE_BUFFER:
             do_without("this user cannot have a large buffer")
         enlarge_receive_buffer(bound)
-        assert receive_buffer(bound) == granted
+        assert buffers_of(bound).receive == granted

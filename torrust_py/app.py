@@ -8,10 +8,14 @@ import gc
 import logging
 import os
 import secrets
+import socket
+import ssl
 import time
 from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
+from importlib.metadata import version
+from platform import python_version
 from typing import TYPE_CHECKING, NamedTuple
 
 from torrust_py import jobs
@@ -28,11 +32,12 @@ from torrust_py.core.swarms import Limits, PortableSwarms, Retention
 from torrust_py.core.tracker import Rules, Tracker
 from torrust_py.core.types import Address, packed_address
 from torrust_py.core.whitelist import ListedTorrents
-from torrust_py.data_planes import DataPlane, UdpService, choose_data_plane
+from torrust_py.data_planes import DataPlane, HttpService, UdpService, choose_data_plane
 from torrust_py.databases import open_database
 from torrust_py.http import Connections, address_text
-from torrust_py.listeners import StartError, raise_file_limit
+from torrust_py.listeners import Listener, StartError, buffers_of, raise_file_limit
 from torrust_py.memory import Cost, available_memory, what_fits
+from torrust_py.metrics import Binding, Build, Exposition, HttpListener, LoopLag, Sources, UdpListener
 from torrust_py.selfcheck import Callers, Finding, Watch, read_conntrack, read_host, start_findings
 from torrust_py.services import (
     Services,
@@ -86,18 +91,21 @@ async def _run(config: Config, data_plane: str | None, signals: StopSignals, rel
         _app_log.info("Configuration:\n%s", config.masked_json())
         if not (config.udp_trackers or config.http_trackers or config.http_api):
             _app_log.warning("No services enabled in configuration")
-        plane = form(_limits(config, form.cost), _retention(config))
+        limits = _limits(config, form.cost)
+        plane = form(limits, _retention(config))
         core = await _load_core(config, database, plane)
         blacklist_file = await _load_blacklist_file(config, core.blacklist)
         snapshot = await _load_snapshot(config, plane, clock)
         await core.blacklist.drop_peers()
         stack.push_async_callback(_write_for_the_last_time, core, snapshot)
         services = await stack.enter_async_context(Services(held))
-        udp_trackers = await _start_udp_trackers(config, core, services, clock, database)
+        watched = _Watched([], [], LoopLag())
+        udp_trackers = await _start_udp_trackers(config, core, services, clock, database, watched)
         connections = Connections(max_connections())
-        http_trackers = await _start_http_trackers(config, core, connections, services, clock)
+        http_trackers = await _start_http_trackers(config, core, connections, services, clock, watched)
         await import_web_services()
-        apis = await _start_api(config, core, services, clock)
+        metrics = Exposition(_sources(config, core, watched, database, limits, connections, snapshot))
+        apis = await _start_api(config, core, metrics, services, clock)
         warned_of = _warn_of_what_will_hurt(config, services)
         await start_health_check_api(
             config.health_check_api,
@@ -117,6 +125,7 @@ async def _run(config: Config, data_plane: str | None, signals: StopSignals, rel
             *_jobs(config, core, clock, snapshot, udp_trackers, connections),
             partial(jobs.report_findings, _watch(config, udp_trackers, connections, warned_of).news),
             partial(jobs.refresh_files, services.certificates.refresh, blacklist_file, reload.wait),
+            watched.loop_lag.watch,
         ]
         if (interval := manager.watchdog_interval) is not None:
             work.append(partial(jobs.show_life, partial(manager.tell, "WATCHDOG=1"), interval=interval))
@@ -143,6 +152,14 @@ class _Core(NamedTuple):
     listed: ListedTorrents
     blacklist: Blacklist
     completed: CompletedCounters
+
+
+class _Watched(NamedTuple):
+    """What is measured besides the core."""
+
+    udp_listeners: list[UdpListener]
+    http_listeners: list[HttpListener]
+    loop_lag: LoopLag
 
 
 async def _load_core(config: Config, database: Database, plane: DataPlane) -> _Core:
@@ -327,7 +344,12 @@ async def _secret(database: Database) -> bytes:
 
 
 async def _start_udp_trackers(
-    config: Config, core: _Core, services: Services, clock: Clock, database: Database
+    config: Config,
+    core: _Core,
+    services: Services,
+    clock: Clock,
+    database: Database,
+    watched: _Watched,
 ) -> list[UdpService]:
     if not config.udp_trackers:
         _app_log.info("No UDP blocks in configuration")
@@ -343,11 +365,23 @@ async def _start_udp_trackers(
     open_tracker = core.plane.udp(
         core.tracker, await _secret(database), unix_offset_ms=clock.unix_offset_ms, now_ms=clock.now_ms
     )
-    return await start_udp_trackers(config.udp_trackers, open_tracker, services)
+
+    def open_watched(listener: socket.socket) -> UdpService:
+        service = open_tracker(listener)
+        binding = Binding("udp", *Listener(*service.address))
+        watched.udp_listeners.append(UdpListener(binding, service, *buffers_of(listener)))
+        return service
+
+    return await start_udp_trackers(config.udp_trackers, open_watched, services)
 
 
 async def _start_http_trackers(
-    config: Config, core: _Core, connections: Connections, services: Services, clock: Clock
+    config: Config,
+    core: _Core,
+    connections: Connections,
+    services: Services,
+    clock: Clock,
+    watched: _Watched,
 ) -> list[WebAddress]:
     if not config.http_trackers:
         _app_log.info("No HTTP blocks in configuration")
@@ -358,10 +392,19 @@ async def _start_http_trackers(
         on_reverse_proxy=config.core.net.on_reverse_proxy,
         now_ms=clock.now_ms,
     )
-    return await start_http_trackers(config.http_trackers, open_tracker, services)
+
+    def open_watched(listener: socket.socket, tls: ssl.SSLContext | None) -> HttpService:
+        service = open_tracker(listener, tls)
+        binding = Binding("http" if tls is None else "https", *Listener(*service.address))
+        watched.http_listeners.append(HttpListener(binding, service))
+        return service
+
+    return await start_http_trackers(config.http_trackers, open_watched, services)
 
 
-async def _start_api(config: Config, core: _Core, services: Services, clock: Clock) -> list[WebAddress]:
+async def _start_api(
+    config: Config, core: _Core, metrics: Exposition, services: Services, clock: Clock
+) -> list[WebAddress]:
     if config.http_api is None:
         _app_log.info("No API block in configuration")
         return []
@@ -373,6 +416,7 @@ async def _start_api(config: Config, core: _Core, services: Services, clock: Clo
             swarms=core.plane.swarms,
             statistics=core.plane.statistics,
             usage_statistics=config.core.tracker_usage_statistics,
+            metrics=metrics,
             keys=core.keys,
             listed=core.listed,
             blacklist=core.blacklist,
@@ -382,6 +426,41 @@ async def _start_api(config: Config, core: _Core, services: Services, clock: Clo
         )
 
     return [await start_api(config.http_api, application, services)]
+
+
+def _sources(
+    config: Config,
+    core: _Core,
+    watched: _Watched,
+    database: Database,
+    limits: Limits,
+    connections: Connections,
+    snapshot: SnapshotKeeper | None,
+) -> Sources:
+    loop = type(asyncio.get_running_loop()).__module__.partition(".")[0]
+    return Sources(
+        build=Build(version("torrust_py"), core.plane.form, python_version(), loop),
+        swarms=core.plane.swarms,
+        limits=limits,
+        udp_listeners=watched.udp_listeners,
+        http_listeners=watched.http_listeners,
+        room=connections,
+        usage_statistics=config.core.tracker_usage_statistics,
+        keys=core.keys,
+        whitelist=core.plane.whitelist,
+        database=database.state,
+        completed=core.completed,
+        doubts={
+            "keys": lambda: core.keys.changes.is_in_doubt,
+            "whitelist": lambda: core.listed.changes.is_in_doubt,
+            "blacklist": lambda: core.blacklist.changes.is_in_doubt,
+        },
+        snapshot=snapshot,
+        loop_lag=watched.loop_lag,
+        available_memory=available_memory,
+        unix_now=time.time,
+        monotonic_now=time.monotonic,
+    )
 
 
 # --- the self-check

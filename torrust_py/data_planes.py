@@ -79,9 +79,6 @@ class HttpService(AbstractAsyncContextManager[object], Protocol):
     def statistics(self) -> Statistics: ...
 
     @property
-    def is_tls(self) -> bool: ...
-
-    @property
     def open_connections(self) -> int: ...
 
 
@@ -90,6 +87,10 @@ OpenHttpTracker = Callable[[socket.socket, ssl.SSLContext | None], HttpService]
 
 
 class DataPlane(Protocol):
+    @property
+    def form(self) -> str:
+        """`native` or `portable`."""
+
     @property
     def swarms(self) -> Swarms: ...
 
@@ -114,6 +115,7 @@ class DataPlane(Protocol):
 
 
 class PortableDataPlane:
+    form = "portable"
     cost = Cost(peer=230, torrent=750)
 
     def __init__(self, limits: Limits, retention: Retention) -> None:
@@ -155,6 +157,7 @@ class PortableDataPlane:
 class NativeDataPlane:
     """Only where it was built; imported here, since elsewhere it cannot be."""
 
+    form = "native"
     cost = Cost(peer=95, torrent=150)
 
     def __init__(self, limits: Limits, retention: Retention) -> None:

@@ -115,6 +115,7 @@ async def save_completed(counters: CompletedCounters) -> None:
         await asyncio.sleep(interval)
         try:
             await counters.save()
+            counters.saved_at = time.monotonic()
         except DatabaseError as error:
             interval = min(2 * interval, LONGEST_SAVE_INTERVAL)
             _database_log.warning(

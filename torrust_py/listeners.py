@@ -81,7 +81,7 @@ def open_udp_socket(
     """A bound socket; logs the receive buffer that the kernel granted. Raises StartError."""
     bound = _bind(listener, socket.SOCK_DGRAM, dual_stack=dual_stack, service="the UDP tracker", held=held)
     enlarge_receive_buffer(bound)
-    log.info("Receive buffer of %s: %s KiB", listener, receive_buffer(bound) // 1024)
+    log.info("Receive buffer of %s: %s KiB", listener, buffers_of(bound).receive // 1024)
     if sys.platform == "linux" and bound.family == socket.AF_INET:
         # Responses fit into any frame; without fragments the kernel need not number them.
         bound.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _IP_PMTUDISC_PROBE)
@@ -99,6 +99,21 @@ def open_tcp_socket(
         bound.close()
         raise _cannot_listen(listener, service, error) from error
     return bound
+
+
+class Buffers(NamedTuple):
+    """Bytes that the kernel granted a socket."""
+
+    receive: int
+    send: int
+
+
+def buffers_of(bound: socket.socket) -> Buffers:
+    doubled = 2 if sys.platform == "linux" else 1  # Linux doubles what it grants
+    return Buffers(
+        bound.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // doubled,
+        bound.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) // doubled,
+    )
 
 
 def raise_file_limit() -> int:
@@ -179,7 +194,7 @@ def _cannot_listen(listener: Listener, service: str, error: OSError) -> StartErr
 
 def enlarge_receive_buffer(bound: socket.socket) -> None:
     """Ask for UDP_RECEIVE_BUFFER, unless somebody with more rights has given it so much already."""
-    if receive_buffer(bound) >= UDP_RECEIVE_BUFFER:
+    if buffers_of(bound).receive >= UDP_RECEIVE_BUFFER:
         return
     for option in (_SO_RCVBUFFORCE, socket.SO_RCVBUF) if sys.platform == "linux" else (socket.SO_RCVBUF,):
         try:
@@ -187,9 +202,3 @@ def enlarge_receive_buffer(bound: socket.socket) -> None:
             break
         except OSError:
             continue  # not root: the ordinary option, up to the system's maximum
-
-
-def receive_buffer(bound: socket.socket) -> int:
-    """Bytes for what waits in the socket."""
-    granted = bound.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
-    return granted // 2 if sys.platform == "linux" else granted  # Linux doubles what it grants

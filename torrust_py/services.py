@@ -26,7 +26,7 @@ from torrust_py.listeners import (
     open_tcp_socket,
     open_udp_socket,
     raise_file_limit,
-    receive_buffer,
+    buffers_of,
 )
 from torrust_py.logs import API, HEALTH_CHECK_API, HTTP_TRACKER, UDP_TRACKER
 from torrust_py.udp import BadPacket, open_udp_client
@@ -101,7 +101,7 @@ async def start_udp_trackers(
         bound = open_udp_socket(
             listener, dual_stack=is_dual_stack(listener, listeners), log=log, held=services.held
         )
-        services.receive_buffers.append((str(listener), receive_buffer(bound)))
+        services.receive_buffers.append((str(listener), buffers_of(bound).receive))
         service = open_tracker(bound)
         address = Listener(*service.address)
         await services.start(service, halting=f"Halting UDP Service Bound to Socket: {address}")

@@ -20,7 +20,7 @@ import pytest
 from tests.clients.network import NoPrivateNetwork, private_network
 from tests.skips import do_without
 from torrust_py.config import default_config
-from torrust_py.listeners import UDP_RECEIVE_BUFFER, receive_buffer
+from torrust_py.listeners import UDP_RECEIVE_BUFFER, buffers_of
 from torrust_py.selfcheck.findings import KNOWN_TOKEN
 
 pytestmark = pytest.mark.slow
@@ -121,12 +121,12 @@ def test_a_large_buffer_that_somebody_else_has_given_stays(start: Start, configu
         held.bind(("127.0.0.1", 0))
         with contextlib.suppress(OSError):
             held.setsockopt(socket.SOL_SOCKET, 33, UDP_RECEIVE_BUFFER)  # SO_RCVBUFFORCE
-        if receive_buffer(held) < UDP_RECEIVE_BUFFER:
+        if buffers_of(held).receive < UDP_RECEIVE_BUFFER:
             do_without("only root can give a socket a large buffer")
         config = configure(WELL, services(udp=f"127.0.0.1:{held.getsockname()[1]}"))
         daemon = start(config, held=[held], prefix=WITHOUT_NET_ADMIN)
         assert "receive-buffer" not in warnings(daemon)
-        assert receive_buffer(held) == UDP_RECEIVE_BUFFER
+        assert buffers_of(held).receive == UDP_RECEIVE_BUFFER
 
 
 def test_a_low_limit_of_open_files_is_told(start: Start, configure: Configure) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.skips import do_without
-from torrust_py.listeners import receive_buffer
+from torrust_py.listeners import buffers_of
 from torrust_py.selfcheck import open_file_limit, udp_receive_buffers
 
 
@@ -18,7 +18,7 @@ def test_the_receive_buffer_of_a_socket_is_found_by_its_port(host: str) -> None:
         buffers = udp_receive_buffers()
         if not buffers:
             do_without("this kernel does not tell of other sockets (module udp_diag)")
-        assert buffers[bound.getsockname()[1]] == receive_buffer(bound)
+        assert buffers[bound.getsockname()[1]] == buffers_of(bound).receive
 
 
 def test_the_file_limit_of_who_listens_is_found_by_the_port() -> None:

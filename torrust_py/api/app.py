@@ -15,6 +15,7 @@ from torrust_py.api.blacklist import (
 )
 from torrust_py.api.blacklistings import LONGEST_BODY
 from torrust_py.api.keys import add_key, add_random_key, delete_key, list_keys, reload_keys
+from torrust_py.api.metrics import Exposition, get_metrics
 from torrust_py.api.responses import BadRequest, Failure, json_response
 from torrust_py.api.stats import get_stats
 from torrust_py.api.torrents import get_torrent, list_torrents
@@ -35,6 +36,7 @@ def api_application(
     swarms: Swarms,
     statistics: RequestCounts,
     usage_statistics: bool,
+    metrics: Exposition,
     keys: Keys,
     listed: ListedTorrents,
     blacklist: Blacklist,
@@ -52,6 +54,7 @@ def api_application(
         "/api/v1/stats": {
             "GET": partial(get_stats, swarms=swarms, statistics=statistics, usage_statistics=usage_statistics)
         },
+        "/api/v1/metrics": {"GET": partial(get_metrics, exposition=metrics)},
         "/api/v1/torrents": {"GET": partial(list_torrents, swarms=swarms)},
         "/api/v1/torrent/{info_hash}": {
             "GET": partial(get_torrent, swarms=swarms, unix_offset_ms=unix_offset_ms)

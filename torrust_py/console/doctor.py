@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from torrust_py.config import Config, ConfigError, load_config
-from torrust_py.listeners import enlarge_receive_buffer, raise_file_limit, receive_buffer
+from torrust_py.listeners import enlarge_receive_buffer, raise_file_limit, buffers_of
 from torrust_py.selfcheck import Finding, open_file_limit, read_host, start_findings, udp_receive_buffers
 
 _NOT_RUNNING = "nobody listens at the addresses of this configuration: only the host was checked"
@@ -70,7 +70,7 @@ def _receive_buffers(config: Config) -> list[tuple[str, int]]:
         return []
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as tried:
         enlarge_receive_buffer(tried)
-        granted = receive_buffer(tried)
+        granted = buffers_of(tried).receive
     running = udp_receive_buffers()
     addresses = [tracker.bind_address for tracker in config.udp_trackers]
     return [(str(address), running.get(address.port, granted)) for address in addresses]

@@ -12,6 +12,8 @@ class CompletedCounters:
         self._table = table
         self._swarms = swarms
         self._unsaved: dict[InfoHash, int] = {}
+        self.saved_at: float | None = None
+        """When a job last found all of them saved, by its monotonic clock."""
 
     @property
     def unsaved(self) -> int:

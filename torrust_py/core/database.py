@@ -94,6 +94,25 @@ class CompletedTable(Protocol):
         """Keep these counters, absolute values, in one transaction; a higher value that is stored stays."""
 
 
+class DatabaseState:
+    """Whether the database answered when it was last asked, and how often it was."""
+
+    def __init__(self) -> None:
+        self.answers = True
+        self.done = 0
+        """Calls that it answered, also those that it refused to do."""
+        self.failed = 0
+        """Calls for which it was away, locked, full, or too slow."""
+
+    def note(self, *, answered: bool) -> None:
+        self.answers = answered
+        self.done += answered
+        self.failed += not answered
+
+
 class Database(KeyTable, WhitelistTable, BlacklistTable, CompletedTable, Protocol):
+    @property
+    def state(self) -> DatabaseState: ...
+
     async def load_secret(self, name: str, *, size: int) -> bytes:
         """The secret of that name, `size` random bytes; made and kept when it is first asked for."""

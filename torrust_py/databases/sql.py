@@ -21,7 +21,7 @@ from sqlalchemy.exc import TimeoutError as NoFreeConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from torrust_py.core.blacklist import check_reason
-from torrust_py.core.database import BlacklistEntry, Completed, PeerKey
+from torrust_py.core.database import BlacklistEntry, Completed, DatabaseState, PeerKey
 from torrust_py.core.errors import BadReason, ChangeInDoubt, DatabaseError
 from torrust_py.core.keys import check_key
 from torrust_py.core.types import INFO_HASH_SIZE, InfoHash
@@ -49,6 +49,7 @@ class SqlDatabase:
     """
 
     def __init__(self, engine: AsyncEngine, *, server: str, limit: float | None = None) -> None:
+        self.state = DatabaseState()
         self._engine = engine
         self._server = server
         self._limit = limit
@@ -242,10 +243,12 @@ class SqlDatabase:
                     committing = True
                     await connection.commit()
                     committed = True
+                    self.state.note(answered=True)
             except (SQLAlchemyError, OSError) as error:
                 if committed:  # the connection cannot be used again, but that is all
                     return
                 if committing:
+                    self.state.note(answered=False)
                     raise ChangeInDoubt(_not_connected(self._server, plain_reason(error))) from error
                 raise
 
@@ -266,6 +269,7 @@ class SqlDatabase:
         try:
             yield
         except NoFreeConnection as error:
+            self.state.note(answered=False)
             raise DatabaseError(_not_connected(self._server, "all connections are busy")) from error
         except (
             SQLAlchemyError,
@@ -273,6 +277,7 @@ class SqlDatabase:
             OverflowError,
         ) as error:  # the last: an integer of more than 64 bits
             reason = plain_reason(error)
+            self.state.note(answered=not is_state(error))
             if is_state(error):
                 raise DatabaseError(_not_connected(self._server, reason)) from error
             raise DatabaseError(f"The {self._server} query was malformed: {reason}") from error

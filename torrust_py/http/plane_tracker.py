@@ -126,10 +126,6 @@ class PlaneTracker:
         return self._handler.statistics
 
     @property
-    def is_tls(self) -> bool:
-        return False
-
-    @property
     def open_connections(self) -> int:
         return self._plane.open + len(self._given)
 

@@ -95,10 +95,6 @@ class HttpTracker:
         return self._handler.statistics
 
     @property
-    def is_tls(self) -> bool:
-        return self._tls is not None
-
-    @property
     def open_connections(self) -> int:
         return len(self._opened)
 
@@ -179,7 +175,7 @@ class Connections:
     """The open connections of all HTTP trackers of the process, at most `limit`."""
 
     def __init__(self, limit: int, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._limit = limit
+        self.limit = limit
         self._clock = clock
         # Since when: both are in the order in which their time runs out.
         self._busy: dict[HttpConnection, float] = {}
@@ -207,7 +203,7 @@ class Connections:
 
     def room(self) -> int:
         """For so many more connections nobody has to leave."""
-        return self._limit - len(self)
+        return self.limit - len(self)
 
     def admit(self, connection: "HttpConnection") -> bool:
         """Take in a new connection, which is busy, if there is room."""

@@ -3,10 +3,11 @@ of it. No failure of either ends the tracker.
 """
 
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from torrust_py.core.records import BadRecords
 from torrust_py.core.swarms import Exported, Imported, Swarms
@@ -18,6 +19,12 @@ _SLICE = 0.0005  # seconds between two turns of the loop
 _SLICE_SIZE = 2**18
 
 _log = logging.getLogger("torrust_tracker::core::snapshots")
+
+
+class KeptFile(NamedTuple):
+    written_ms: int
+    """Unix milliseconds."""
+    size: int
 
 
 class SnapshotKeeper:
@@ -41,6 +48,10 @@ class SnapshotKeeper:
         self._thread = FileThread()
         self.is_outdated = False
         """Set when the swarms have become newer than the file: until then, there is nothing to be saved."""
+        self.file: KeptFile | None = None
+        """The file, if it is whole."""
+        self.failures = 0
+        """How often it could not be written."""
 
     def close(self) -> None:
         self._thread.close()
@@ -78,6 +89,7 @@ class SnapshotKeeper:
         while (records := await self._thread.call(next, blocks, None)) is not None:
             step = self._swarms.import_swarms(records, shift=shift, now_ms=now_ms)
             imported = Imported(*map(sum, zip(imported, step, strict=True)))
+        self.file = KeptFile(reader.header.written_ms, await self._thread.call(os.path.getsize, self._path))
         _log.info(
             "Snapshot %s, written %s s ago, read in %s ms: %s torrents, %s peers; %s peers had expired",
             self._path,
@@ -112,6 +124,7 @@ class SnapshotKeeper:
         try:
             written = await self._write()
         except (OSError, MemoryError) as error:
+            self.failures += 1
             _log.warning("The snapshot %s is not written, an older one stays: %s", self._path, _cause(error))
             return
         _log.info(
@@ -132,6 +145,7 @@ class SnapshotKeeper:
             totals = Totals(torrents, peers)
             await self._thread.call(new.finish, totals)
             failure.pop_all()
+            self.file = KeptFile(header.written_ms, await self._thread.call(os.path.getsize, self._path))
         return totals
 
 
