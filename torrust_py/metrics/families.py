@@ -32,8 +32,9 @@ _Samples = Iterable[tuple[_Labels, float]]
 
 _UDP_DOORS = {Door.UDP4: "inet", Door.UDP6: "inet6"}
 _TCP_DOORS = {Door.TCP4: "inet", Door.TCP6: "inet6"}
-_UDP_ONLY = frozenset((Reason.BAD_CONNECTION_ID, Reason.BAD_PACKET, Reason.BUDGET_SPENT))
-_HTTP_ONLY = frozenset(
+# A reason that a protocol cannot have is not shown for it.
+UDP_ONLY = frozenset((Reason.BAD_CONNECTION_ID, Reason.BAD_PACKET, Reason.BUDGET_SPENT))
+HTTP_ONLY = frozenset(
     (
         Reason.KEY_MISSING,
         Reason.KEY_UNKNOWN,
@@ -106,8 +107,8 @@ class _Seen(NamedTuple):
 def _requests(sources: Sources) -> _Made:
     udp = [(one.binding, one.service.statistics) for one in sources.udp_listeners]
     http = [(one.binding, one.service.statistics) for one in sources.http_listeners]
-    seen_udp = list(_seen(udp, _UDP_DOORS, left_out=_HTTP_ONLY))
-    seen_http = list(_seen(http, _TCP_DOORS, left_out=_UDP_ONLY))
+    seen_udp = list(_seen(udp, _UDP_DOORS, left_out=HTTP_ONLY))
+    seen_http = list(_seen(http, _TCP_DOORS, left_out=UDP_ONLY))
     yield _numbers(catalogue.REQUESTS, _by_outcome(seen_udp + seen_http))
     yield _numbers(catalogue.UNHANDLED, _by_reason(seen_udp + seen_http))
     yield _histogram(catalogue.DURATION, LATENCY_BOUNDS, _durations(udp + http))
