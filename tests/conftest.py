@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 from tests.certificates import make_certificate
 from tests.forms import FORMS
 from tests.servers import DRIVERS, Server, Store, running_server, sqlite_store
-from torrust_py.core.database import BlacklistEntry, Completed, Database, PeerKey
+from torrust_py.core.database import BlacklistEntry, Completed, Database, DatabaseState, PeerKey
 from torrust_py.core.errors import DatabaseError
 from torrust_py.core.types import InfoHash
 from torrust_py.databases import open_database
@@ -42,6 +42,7 @@ class MemoryDatabase:
         self.blacklist: dict[InfoHash, BlacklistEntry] = {}
         self.completed: dict[InfoHash, int] = {}
         self.secrets: dict[str, bytes] = {}
+        self.state = DatabaseState()
 
     def load_keys(self) -> AsyncIterator[Sequence[PeerKey]]:
         return _batches(self.keys.values())

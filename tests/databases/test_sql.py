@@ -329,6 +329,23 @@ async def test_a_full_disk_is_reported_as_such(sqlite: Database, shell: sqlite3.
     assert str(failure.value) == "Failed to connect to Sqlite3 database: database or disk is full"
 
 
+async def test_whether_it_answered_is_what_the_last_call_has_seen(
+    sqlite: Database, shell: sqlite3.Connection
+) -> None:
+    await sqlite.add_key(PeerKey(KEY, None))
+    assert (sqlite.state.answers, sqlite.state.done, sqlite.state.failed) == (True, 1, 0)
+    with pytest.raises(DatabaseError):
+        await sqlite.add_key(PeerKey(KEY, None))  # it is there already, which the database has said
+    assert (sqlite.state.answers, sqlite.state.failed) == (True, 0)
+    rows = [Completed(InfoHash(os.urandom(20)), 1) for _ in range(1000)]
+    async with limited_pages(sqlite, shell.execute("PRAGMA page_count").fetchone()[0]):
+        with pytest.raises(DatabaseError):
+            await sqlite.save_completed(rows)
+    assert (sqlite.state.answers, sqlite.state.failed) == (False, 1)
+    await sqlite.remove_key(KEY)
+    assert (sqlite.state.answers, sqlite.state.failed) == (True, 1)
+
+
 @contextlib.asynccontextmanager
 async def limited_pages(database: Database, pages: int) -> AsyncIterator[None]:
     """A file of `pages` pages cannot grow for the connection that `database` uses next."""

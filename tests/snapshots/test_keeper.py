@@ -138,6 +138,16 @@ async def test_the_log_says_what_was_written_and_read(
     )
 
 
+async def test_when_the_file_was_written_and_how_large_it_is_is_known(keep: Keep, file: Path) -> None:
+    swarms = PortableSwarms()
+    fill(swarms)
+    writer, reader = keep(swarms), keep(PortableSwarms(), offset_ms=5_000)
+    assert writer.file is None
+    await writer.save()
+    await reader.load()
+    assert writer.file == reader.file == (START_MS + 1000, len(content(file)))
+
+
 async def test_a_snapshot_is_readable_by_its_owner_alone(keep: Keep, file: Path) -> None:
     before = os.umask(0)
     try:
@@ -293,6 +303,7 @@ async def test_a_failure_to_write_leaves_the_old_one_and_is_made_good_by_the_nex
         f"WARNING The snapshot {file} is not written, an older one stays: No space left on device"
     ]
     assert content(file) == old
+    assert (keeper.failures, keeper.file) == (1, (START_MS + 1000, len(old)))
     assert os.listdir(file.parent) == [file.name]
     await keeper.save()
     assert content(file) != old
