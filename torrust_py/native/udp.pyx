@@ -206,7 +206,7 @@ cdef class UdpPlane:
     cdef int sizes[BATCH]  # of the responses, in the order of the requests; 0: none
     cdef int fallbacks
     cdef int answered
-    cdef int untimed  # turns until a time is taken
+    cdef int untimed  # turns with something to answer until a time is taken
 
     def __cinit__(
         self,
@@ -296,7 +296,8 @@ cdef class UdpPlane:
             total += received
             if received < BATCH:
                 break
-        self.untimed = self.untimed - 1 if self.untimed else TURNS_A_TIME - 1
+        if total:  # else a load that comes in step with the turns would never be timed
+            self.untimed = self.untimed - 1 if self.untimed else TURNS_A_TIME - 1
         return total
 
     cdef int _answer_batch(self, int64_t now_ms) except -1:
