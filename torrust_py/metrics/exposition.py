@@ -6,7 +6,9 @@ prometheus-client is imported with the first answer: a tracker that nobody asks 
 import asyncio
 import importlib
 import json
+import re
 from collections.abc import Iterable, Iterator
+from copy import copy
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:  # see above
     from prometheus_client.core import Metric as Family
 
 _END = b"# EOF\n"
+_HEAD = re.compile(rb"^# (?:HELP|TYPE|UNIT) .*\n", re.MULTILINE)
+_SAMPLES_A_TURN = 150  # which is a millisecond
 
 
 class Exposed(NamedTuple):
@@ -36,23 +40,31 @@ class Exposition:
         from prometheus_client.exposition import choose_encoder
 
         encode, content_type = choose_encoder(accept)
-        pieces = []
+        body = bytearray()
+        end = b""
         for family in made:
-            pieces.append(encode(_Alone(family)))
-            await asyncio.sleep(0)
-        has_end = pieces[-1].endswith(_END)
-        body = b"".join(piece.removesuffix(_END) for piece in pieces)
-        return Exposed(body + _END if has_end else body, content_type)
+            for part in _parts(family):
+                encoded = encode(_Alone(part))
+                end = _END if encoded.endswith(_END) else b""
+                lines = encoded.removesuffix(_END)
+                body += (
+                    lines if part is family or part.samples[0] is family.samples[0] else _HEAD.sub(b"", lines)
+                )
+                await asyncio.sleep(0)
+        return Exposed(bytes(body) + end, content_type)
 
     async def as_json(self) -> Exposed:
         made = await self._families()
         now = datetime.fromtimestamp(self._sources.unix_now(), UTC).isoformat()
         described = []
         for family in made:
-            described.append(_described(family, now))
-            await asyncio.sleep(0)
-        body = json.dumps({"metrics": described}, separators=(",", ":")).encode()
-        return Exposed(body, "application/json")
+            samples = []
+            for part in _parts(family):
+                samples += [json.dumps(sample, separators=(",", ":")) for sample in _samples(part, now)]
+                await asyncio.sleep(0)
+            head = json.dumps(_head(family), separators=(",", ":"))
+            described.append(f'{head[:-1]},"samples":[{",".join(samples)}]}}')
+        return Exposed(f'{{"metrics":[{",".join(described)}]}}'.encode(), "application/json")
 
     async def _families(self) -> "list[Family]":
         await asyncio.to_thread(importlib.import_module, "torrust_py.metrics.families")
@@ -71,27 +83,43 @@ class _Alone:
         return [self._family]
 
 
-def _described(family: "Family", now: str) -> dict[str, Any]:  # Any: JSON
-    """As Torrust's development version writes it, which has no histograms."""
+def _parts(family: "Family") -> "Iterator[Family]":
+    """The same with a part of the samples each; those of one histogram stay together."""
+    if len(family.samples) <= _SAMPLES_A_TURN:
+        yield family
+        return
+    part, last = copy(family), None
+    part.samples = []
+    for sample in family.samples:
+        labels = {name: value for name, value in sample.labels.items() if name != "le"}
+        if len(part.samples) >= _SAMPLES_A_TURN and labels != last:
+            yield part
+            part = copy(family)
+            part.samples = []
+        part.samples.append(sample)
+        last = labels
+    yield part
+
+
+def _head(family: "Family") -> dict[str, Any]:  # Any: JSON
+    """All but the samples, as Torrust's development version writes it, which has no histograms."""
     name = f"{family.name}_total" if family.type == "counter" else family.name
     if family.type == "info":
         name = f"{family.name}_info"
     unit = CATALOGUE[name].unit if name in CATALOGUE else _unit_by_name(name)
-    samples = _histograms(family) if family.type == "histogram" else _numbers(family)
     return {
         "type": family.type if family.type in ("counter", "histogram") else "gauge",
         "name": name,
         "unit": unit or None,
         "description": family.documentation,
-        "samples": [
-            {
-                **values,
-                "recorded_at": now,
-                "labels": [{"name": label, "value": value} for label, value in labels],
-            }
-            for labels, values in samples
-        ],
     }
+
+
+def _samples(family: "Family", now: str) -> Iterator[dict[str, Any]]:
+    samples = _histograms(family) if family.type == "histogram" else _numbers(family)
+    for labels, values in samples:
+        named = [{"name": label, "value": value} for label, value in labels]
+        yield {**values, "recorded_at": now, "labels": named}
 
 
 _Labels = tuple[tuple[str, str], ...]
