@@ -70,7 +70,9 @@ class Exposition:
         await asyncio.to_thread(importlib.import_module, "torrust_py.metrics.families")
         from torrust_py.metrics.families import families
 
-        return families(self._sources)
+        made = families(self._sources)
+        await asyncio.sleep(0)
+        return made
 
 
 class _Alone:
