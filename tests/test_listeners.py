@@ -9,12 +9,12 @@ from torrust_py.listeners import (
     UDP_RECEIVE_BUFFER,
     Listener,
     StartError,
+    buffers_of,
     enlarge_receive_buffer,
     is_dual_stack,
     open_tcp_socket,
     open_udp_socket,
     raise_file_limit,
-    buffers_of,
 )
 
 LOG = logging.getLogger("UDP TRACKER")

@@ -448,6 +448,7 @@ def _sources(
         usage_statistics=config.core.tracker_usage_statistics,
         keys=core.keys,
         whitelist=core.plane.whitelist,
+        blacklist=core.blacklist,
         database=database.state,
         completed=core.completed,
         doubts={

@@ -22,11 +22,11 @@ from torrust_py.listeners import (
     RESERVED_FILES,
     HeldSockets,
     Listener,
+    buffers_of,
     is_dual_stack,
     open_tcp_socket,
     open_udp_socket,
     raise_file_limit,
-    buffers_of,
 )
 from torrust_py.logs import API, HEALTH_CHECK_API, HTTP_TRACKER, UDP_TRACKER
 from torrust_py.udp import BadPacket, open_udp_client

@@ -264,6 +264,12 @@ def udp_announce(daemon: Any, info_hash: bytes, **options: Any) -> None:
         client.announce(info_hash, 6881, **options)
 
 
+def taken_down(daemon: Any, info_hash: bytes) -> Any:
+    """The daemon, which refuses this torrent from now on."""
+    assert daemon.api(f"blacklist/{info_hash.hex()}", method="POST")[0] == 200
+    return daemon
+
+
 def too_slow(daemon: Any, info_hash: bytes) -> None:
     with socket.create_connection(daemon.address("http"), timeout=3 * REQUEST_S) as client:
         client.sendall(b"GET /announce HTTP/1.1\r\n")
@@ -276,6 +282,8 @@ CASES = [
     Case("public", garbage, "udp", Reason.BAD_PACKET),
     Case("public", flood, "udp", Reason.BUDGET_SPENT),
     Case("listed", lambda d, h: d.announce(h), "http", Reason.NOT_WHITELISTED),
+    Case("public", lambda d, h: udp_announce(taken_down(d, h), h), "udp", Reason.BLACKLISTED),
+    Case("public", lambda d, h: taken_down(d, h).announce(h), "http", Reason.BLACKLISTED),
     Case("private", lambda d, h: d.announce(h), "http", Reason.KEY_MISSING),
     Case("private", lambda d, h: d.announce(h, key="a" * 32), "http", Reason.KEY_UNKNOWN),
     Case("private", lambda d, h: d.announce(h, key=expired_key(d)), "http", Reason.KEY_EXPIRED),

@@ -4,7 +4,7 @@ from itertools import groupby
 import pytest
 
 from tests.forms import make_statistics
-from torrust_py.core.errors import AuthenticationError, TrackerError
+from torrust_py.core.errors import AuthenticationError, TorrentRefused, TrackerError
 from torrust_py.core.statistics import (
     COUNTERS,
     LATENCY_BOUNDS,
@@ -75,7 +75,7 @@ def test_the_reasons_of_a_fate_stand_together() -> None:
 
 @pytest.mark.parametrize("kind", errors_of_clients())
 def test_each_refusal_has_a_reason_that_is_a_refusal(kind: type[TrackerError]) -> None:
-    if kind in (TrackerError, AuthenticationError):  # never raised themselves
+    if kind in (TrackerError, TorrentRefused, AuthenticationError):  # never raised themselves
         assert not hasattr(kind, "reason")
     else:
         assert kind.reason.fate is Fate.REFUSED

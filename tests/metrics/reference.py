@@ -15,6 +15,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 REASONS = {
     Reason.BAD_CONNECTION_ID: "the client was not issued this connection id, or 5 to 10 minutes ago",
     Reason.NOT_WHITELISTED: "the tracker is listed, and does not list this torrent",
+    Reason.BLACKLISTED: "the operator has taken the torrent down",
     Reason.KEY_MISSING: "the tracker is private, and the path holds no key",
     Reason.KEY_UNKNOWN: "there is no such key",
     Reason.KEY_EXPIRED: "the key has expired",

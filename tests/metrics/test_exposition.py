@@ -62,6 +62,7 @@ def sources(udp: Sequence[UdpListener] = (), http: Sequence[HttpListener] = (), 
         "usage_statistics": True,
         "keys": [],
         "whitelist": [],
+        "blacklist": [],
         "database": DatabaseState(),
         "completed": Completed(),
         "doubts": {"keys": lambda: False},
@@ -138,7 +139,7 @@ async def test_a_reason_that_a_protocol_cannot_have_is_not_shown_for_it() -> Non
     for sample in unhandled["samples"]:
         labels = {label["name"]: label["value"] for label in sample["labels"]}
         over[labels["server_binding_protocol"]].add(labels["reason"])
-    assert over["udp"] & over["http"] == {"not_whitelisted", "no_memory", "internal_error"}
+    assert over["udp"] & over["http"] == {"not_whitelisted", "blacklisted", "no_memory", "internal_error"}
     assert over["udp"] | over["http"] == {reason.name.lower() for reason in Reason}
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from torrust_py.config import Config, ConfigError, load_config
-from torrust_py.listeners import enlarge_receive_buffer, raise_file_limit, buffers_of
+from torrust_py.listeners import buffers_of, enlarge_receive_buffer, raise_file_limit
 from torrust_py.selfcheck import Finding, open_file_limit, read_host, start_findings, udp_receive_buffers
 
 _NOT_RUNNING = "nobody listens at the addresses of this configuration: only the host was checked"

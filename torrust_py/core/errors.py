@@ -25,6 +25,8 @@ class NotWhitelisted(TorrentRefused):
 
 
 class Blacklisted(TorrentRefused):
+    reason = Reason.BLACKLISTED
+
     def __init__(self, info_hash: InfoHash, reason: str | None) -> None:
         because = "" if reason is None else f": {reason}"
         super().__init__(f"The torrent: {info_hash.hex()}, is blacklisted{because}")

@@ -51,28 +51,29 @@ class Reason(enum.IntEnum):
     BAD_CONNECTION_ID = 3
     """UDP only, refused as the following ones: the client was not issued this one, or too long ago."""
     NOT_WHITELISTED = 4
-    KEY_MISSING = 5
-    KEY_UNKNOWN = 6
-    KEY_EXPIRED = 7
-    NO_FORWARDED_ADDRESS = 8
+    BLACKLISTED = 5
+    KEY_MISSING = 6
+    KEY_UNKNOWN = 7
+    KEY_EXPIRED = 8
+    NO_FORWARDED_ADDRESS = 9
     """The proxy does not say who asks."""
-    NOT_FOUND = 9
+    NOT_FOUND = 10
     """There is nothing at this path."""
-    METHOD_NOT_ALLOWED = 10
-    BAD_PACKET = 11
+    METHOD_NOT_ALLOWED = 11
+    BAD_PACKET = 12
     """UDP only, malformed as the following ones."""
-    BAD_PARAMETERS = 12
+    BAD_PARAMETERS = 13
     """A query without an info hash, with a port that is none, …"""
-    BAD_KEY = 13
+    BAD_KEY = 14
     """A text that cannot be a key."""
-    NOT_HTTP = 14
-    TOO_LARGE = 15
-    TOO_SLOW = 16
+    NOT_HTTP = 15
+    TOO_LARGE = 16
+    TOO_SLOW = 17
     """A request that did not end in time."""
-    BUDGET_SPENT = 17
+    BUDGET_SPENT = 18
     """UDP only, dropped as the following ones: too many malformed datagrams in this second."""
-    NO_MEMORY = 18
-    INTERNAL_ERROR = 19
+    NO_MEMORY = 19
+    INTERNAL_ERROR = 20
     """A fault of the tracker's; the log has its traceback."""
 
     @property

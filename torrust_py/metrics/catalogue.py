@@ -191,6 +191,13 @@ MEMORY = Metric(
     unit="bytes",
 )
 
+MEMORY_SHORT = Metric(
+    "torrust_tracker_memory_short",
+    "gauge",
+    "1 if there was next to no memory when last looked: then new peers replace others.",
+    watch="1: give the process more memory, or lower core.limits",
+)
+
 # --- the event loop
 
 LOOP_LAG = Metric(
@@ -242,6 +249,7 @@ SAVED_AGE = Metric(
 )
 KEYS = Metric("torrust_tracker_keys", "gauge", "Keys of a private tracker, also expired ones.")
 WHITELIST = Metric("torrust_tracker_whitelisted_torrents", "gauge", "Torrents on the whitelist.")
+BLACKLIST = Metric("torrust_tracker_blacklisted_torrents", "gauge", "Torrents that are refused.")
 SNAPSHOT_AGE = Metric(
     "torrust_tracker_snapshot_age_seconds",
     "gauge",
@@ -279,11 +287,11 @@ GROUPS: dict[str, tuple[Metric, ...]] = {
         KERNEL_DROPS, UNSENT, BUFFER, CONNECTIONS, CONNECTIONS_LIMIT, CONNECTIONS_REFUSED,
         CONNECTIONS_EVICTED,
     ),
-    "Swarms and limits": (TORRENTS, PEERS, DOWNLOADS, LIMIT, LIMIT_USED, LIMIT_FELT, MEMORY),
+    "Swarms and limits": (TORRENTS, PEERS, DOWNLOADS, LIMIT, LIMIT_USED, LIMIT_FELT, MEMORY, MEMORY_SHORT),
     "Event loop": (LOOP_LAG, LOOP_LAG_LONGEST),
     "Database and snapshot": (
-        DATABASE_UP, DATABASE_CALLS, IN_DOUBT, UNSAVED, SAVED_AGE, KEYS, WHITELIST, SNAPSHOT_AGE,
-        SNAPSHOT_SIZE, SNAPSHOT_FAILURES,
+        DATABASE_UP, DATABASE_CALLS, IN_DOUBT, UNSAVED, SAVED_AGE, KEYS, WHITELIST, BLACKLIST,
+        SNAPSHOT_AGE, SNAPSHOT_SIZE, SNAPSHOT_FAILURES,
     ),
     "Process": (BUILD,),
 }  # fmt: skip

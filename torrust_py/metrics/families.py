@@ -227,6 +227,7 @@ def _swarms(sources: Sources) -> _Made:
     }
     yield _numbers(catalogue.LIMIT_FELT, [((effect,), count) for effect, count in felt.items()])
     yield _number(catalogue.MEMORY, sources.available_memory())
+    yield _number(catalogue.MEMORY_SHORT, int(pressure.is_short_of_memory))
 
 
 def _loop(sources: Sources) -> _Made:
@@ -246,6 +247,7 @@ def _database(sources: Sources) -> _Made:
         yield _number(catalogue.SAVED_AGE, max(0.0, sources.monotonic_now() - completed.saved_at))
     yield _number(catalogue.KEYS, len(sources.keys))
     yield _number(catalogue.WHITELIST, len(sources.whitelist))
+    yield _number(catalogue.BLACKLIST, len(sources.blacklist))
     if snapshot is None:
         return
     if snapshot.file is not None:

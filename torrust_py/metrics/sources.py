@@ -103,6 +103,7 @@ class Sources(NamedTuple):
     """Without them nothing that counts requests is shown."""
     keys: Sized
     whitelist: Sized
+    blacklist: Sized
     database: DatabaseState
     completed: CompletedCounters
     doubts: Mapping[str, Callable[[], bool]]

@@ -15,8 +15,8 @@ cdef enum:
     OUTCOMES = 3
     BAD_CONNECTION_ID = 3
     NOT_WHITELISTED = 4
-    NO_MEMORY = 18
-    COUNTERS = 20
+    NO_MEMORY = 19
+    COUNTERS = 21
     BUCKETS = 17  # of latencies
 
 
