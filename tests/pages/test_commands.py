@@ -54,6 +54,12 @@ FOLLOWED = {
         "docs/public-tracker.md",
         "curl",
     ): "tests/contract/test_pages.py::test_the_whitelist_of_a_public_tracker",
+    ("docs/blacklist.md", "curl"): "tests/contract/test_pages.py::test_a_torrent_that_is_taken_down",
+    ("docs/troubleshooting.md", "TORRUST_TRACKER_CONFIG_TOML_PATH="): (
+        f"{_README}test_the_tracker_of_a_fresh_clone"
+    ),
+    ("docs/troubleshooting.md", "docker exec"): f"{_DEPLOYMENT}test_a_container",
+    ("docs/troubleshooting.md", "runuser"): _SERVICE,
     ("docs/tls.md", "openssl req"): "tests/contract/test_pages.py::test_the_certificate_for_tests",
 }
 

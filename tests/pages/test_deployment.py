@@ -84,6 +84,8 @@ def test_a_container(host_of_containers: Machine) -> None:
     follow(machine, command(PAGE, "docker exec tracker udp_tracker_client"), clone)
     follow(machine, command(PAGE, "curl -s "), clone)
     follow(machine, command(PAGE, "docker exec tracker http_health_check"), clone)
+    doctor = command("docs/troubleshooting.md", "docker exec tracker torrust-tracker doctor")
+    assert "ok      udp-announce" in machine.run(doctor.text, directory=clone).output
     assert machine.run("docker stop tracker").status == 0
     assert machine.run("docker inspect --format '{{.State.ExitCode}}' tracker").output == "0\n"
 
@@ -213,6 +215,8 @@ def test_a_service_of_systemd(machine: Machine) -> None:
     ):
         follow(machine, command(PAGE, beginning), clone)
     assert_held_sockets_lose_nothing(machine)
+    doctor = command("docs/troubleshooting.md", "runuser -u torrust")
+    assert "ok      udp-announce" in machine.run(doctor.text).output
 
     machine.run("mkdir -p /var/backups")
     follow(machine, command(PAGE, "sqlite3 "), clone)

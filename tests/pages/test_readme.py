@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 from tests.contract.doors import announce_request
-from tests.pages.machine import HOME, Machine
+from tests.pages.machine import HOME, PATH, Machine
 from tests.pages.pages import ROOT, command
 from torrust_py.udp.packets import encode_connect_request
 
@@ -47,13 +47,15 @@ def test_the_tracker_of_a_fresh_clone(machine: Machine) -> None:
     with machine.serving(command(README, "TORRUST_TRACKER_CONFIG_TOML_PATH=").text, directory=clone) as log:
         assert "Loading extra configuration from file: `tracker.toml`" in log.read_text()
         assert machine.run(stats.text).output.startswith('{"torrents":1,')  # kept in the snapshot
+        doctor = command("docs/troubleshooting.md", "TORRUST_TRACKER_CONFIG_TOML_PATH=tracker.toml torrust")
+        examined = machine.run(doctor.text, directory=clone, variables={"PATH": f"{clone}/.venv/bin:{PATH}"})
+        assert "ok      udp-announce" in examined.output, examined.output
 
     token = command(README, "TORRUST_TRACKER_CONFIG_OVERRIDE_HTTP_API__ACCESS_TOKENS__ADMIN=")
     with machine.serving(token.text, directory=clone):
-        assert (
-            "unauthorized" not in machine.run(stats.text.replace("MyAccessToken", "a-secret-of-yours")).output
-        )
-        assert "unauthorized" in machine.run(stats.text).output
+        mine = stats.text.replace("MyAccessToken", "a-secret-of-yours")
+        assert machine.run(mine).output.startswith('{"torrents":')
+        assert "token not valid" in machine.run(stats.text).output
 
 
 def test_the_suite_of_a_fresh_clone(machine: Machine) -> None:
