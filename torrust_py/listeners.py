@@ -75,6 +75,18 @@ def is_dual_stack(listener: Listener, all_of_protocol: list[Listener]) -> bool:
     )
 
 
+def reached_at(listener: Listener) -> Listener:
+    """Where this host reaches it: a dual-stack `[::]` serves IPv4 also where IPv6 is switched off."""
+    if listener.host != "::":
+        return listener
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as tried:
+            tried.bind(("::1", 0))
+    except OSError:
+        return Listener("127.0.0.1", listener.port)
+    return listener
+
+
 def open_udp_socket(
     listener: Listener, *, dual_stack: bool, log: logging.Logger, held: HeldSockets = NOBODY_HOLDS
 ) -> socket.socket:

@@ -27,6 +27,7 @@ from torrust_py.listeners import (
     open_tcp_socket,
     open_udp_socket,
     raise_file_limit,
+    reached_at,
 )
 from torrust_py.logs import API, HEALTH_CHECK_API, HTTP_TRACKER, UDP_TRACKER
 from torrust_py.udp import BadPacket, open_udp_client
@@ -186,12 +187,13 @@ async def start_health_check_api(
     def of_udp(tracker: UdpService) -> ServiceCheck:
         address = Listener(*tracker.address)
         info = f"checking the udp tracker health check at: {address}"
-        return ServiceCheck(str(address), info, partial(connect_over_udp, address))
+        return ServiceCheck(str(address), info, partial(connect_over_udp, reached_at(address)))
 
     def of_web(service: str, address: WebAddress, path: str) -> ServiceCheck:
         url = f"{address}{path}"
         info = f"checking {service} health check at: {url}"
-        return ServiceCheck(str(address.listener), info, partial(http_check, url))
+        asked = address._replace(listener=reached_at(address.listener))
+        return ServiceCheck(str(address.listener), info, partial(http_check, f"{asked}{path}"))
 
     checks = [
         *map(of_udp, udp_trackers),

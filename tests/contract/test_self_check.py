@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import http.server
+import json
 import shutil
 import signal
 import socket
@@ -159,6 +160,9 @@ def test_ipv6_that_is_switched_off_is_told_and_ipv4_is_served(
     query = f"info_hash={quote_from_bytes(info_hash)}&peer_id=-qB00000000000000001&port=1&compact=1"
     with urllib.request.urlopen(f"http://127.0.0.1:7070/announce?{query}", timeout=10) as answer:
         assert b"8:intervali300e" in answer.read()
+    health = daemon.address("health")
+    with urllib.request.urlopen(f"http://{health[0]}:{health[1]}/health_check", timeout=10) as answer:
+        assert json.load(answer)["status"] == "Ok"
 
 
 @pytest.mark.usefixtures("without_ipv6")
