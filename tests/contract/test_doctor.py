@@ -4,13 +4,14 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.clients.network import NoPrivateNetwork, private_network
+from tests.hosts import ConnectionTracking, library_of_clock
 from tests.skips import do_without
 
 pytestmark = pytest.mark.slow
@@ -64,12 +65,15 @@ def services(
     """
 
 
-def doctor(config: str | None, directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def doctor(
+    config: str | None, directory: Path, *arguments: str, prefix: Sequence[str] = (), **variables: str
+) -> subprocess.CompletedProcess[str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("TORRUST")}
     given = {} if config is None else {"TORRUST_TRACKER_CONFIG_TOML": config}
     return subprocess.run(
-        [sys.executable, "-m", "torrust_py", "doctor", *arguments],
-        cwd=directory, env={**inherited, **given}, capture_output=True, text=True, timeout=60, check=False,
+        [*prefix, sys.executable, "-m", "torrust_py", "doctor", *arguments],
+        cwd=directory, env={**inherited, **given, **variables},
+        capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
 
 
@@ -214,6 +218,19 @@ def test_the_host_is_checked(configure: Configure, tmp_path: Path) -> None:
     assert {rows[name]["result"] for name in ("interval", "known-token")} == {"warn"}
     assert done.returncode == 1
     assert "MyAccessToken" not in done.stdout
+
+
+def test_a_host_that_is_not_well_is_told(configure: Configure, tmp_path: Path) -> None:
+    """Its clock is not kept, its table of connection tracking is full, and no process may open many files."""
+    table = ConnectionTracking(tmp_path, count=1000, most=1000)
+    clock = library_of_clock(tmp_path, state=5)  # TIME_ERROR, adjtimex(2)
+    prefix = (*table.prefix, "prlimit", "--nofile=1024:1024")
+    done = doctor(configure(WELL, services()), tmp_path, "--json", prefix=prefix, LD_PRELOAD=str(clock))
+    wrong = {row["check"]: row["detail"] for row in json.loads(done.stdout) if row["result"] == "warn"}
+    assert wrong["clock"].startswith("the clock of this host is not synchronised")
+    assert wrong["connection-tracking"].startswith("1000 of 1000 entries of the kernel's table are taken")
+    assert wrong["file-limit"].startswith("at most 1024 files may be open")
+    assert done.returncode == 1
 
 
 def test_a_table_is_printed(configure: Configure, tmp_path: Path) -> None:

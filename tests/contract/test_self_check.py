@@ -4,7 +4,6 @@ import contextlib
 import http.client
 import http.server
 import json
-import shutil
 import signal
 import socket
 import sys
@@ -19,6 +18,7 @@ from urllib.parse import quote_from_bytes
 import pytest
 
 from tests.clients.network import NoPrivateNetwork, private_network
+from tests.hosts import ConnectionTracking, library_of_clock, library_of_small_buffers
 from tests.skips import do_without
 from torrust_py.config import default_config
 from torrust_py.listeners import UDP_RECEIVE_BUFFER, buffers_of
@@ -29,6 +29,7 @@ pytestmark = pytest.mark.slow
 Start = Callable[..., Any]  # a Daemon; test modules cannot import conftest.py
 Configure = Callable[..., str]
 
+TIME_OK, TIME_ERROR = 0, 5  # adjtimex(2)
 WELL = "[core.announce_policy]\ninterval = 300"
 WITHOUT_NET_ADMIN = ("setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin")
 HURRIED = (
@@ -71,14 +72,31 @@ def test_where_all_is_well_nothing_is_told(start: Start, configure: Configure) -
     assert len(told) == len(set(told))
 
 
-def test_a_clock_that_is_not_synchronised_is_told_as_the_kernel_says(
-    start: Start, configure: Configure
+@pytest.mark.parametrize(("state", "is_told"), [(TIME_OK, False), (TIME_ERROR, True)])
+def test_a_clock_that_is_not_synchronised_is_told(
+    start: Start, configure: Configure, tmp_path: Path, state: int, is_told: bool
 ) -> None:
-    """(A kernel's clock cannot be spoiled for a test; what is told of each state is tested on its own.)"""
-    import ctypes
+    daemon = start(configure(WELL), LD_PRELOAD=str(library_of_clock(tmp_path, state)))
+    assert ("clock" in warnings(daemon)) == is_told
+    if is_told:
+        daemon.wait_for_line(
+            r"clock: the clock of this host is not synchronised; .* Remedy: run a time service \("
+            r"apt-get install"
+        )
 
-    state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(512))
-    assert ("clock" in warnings(start(configure(WELL)))) == (state == 5)
+
+@pytest.mark.parametrize(("count", "is_told"), [(799, False), (800, True), (1000, True)])
+def test_a_table_of_connection_tracking_that_is_nearly_full_is_told(
+    start: Start, configure: Configure, tmp_path: Path, count: int, is_told: bool
+) -> None:
+    table = ConnectionTracking(tmp_path, count=count, most=1000)
+    daemon = start(configure(WELL), prefix=table.prefix)
+    assert ("connection-tracking" in warnings(daemon)) == is_told
+    if is_told:
+        daemon.wait_for_line(
+            rf"connection-tracking: {count} of 1000 entries of the kernel's table are taken; .* "
+            r"Remedy: do not track the tracker's ports \(notrack, docs/kernel\.md\)"
+        )
 
 
 def test_an_interval_that_no_list_accepts_is_told(start: Start, configure: Configure) -> None:
@@ -103,14 +121,13 @@ def test_a_token_that_everybody_knows_is_told_and_not_shown(start: Start, config
     assert f'admin = "{KNOWN_TOKEN}"' in default_config()
 
 
-def test_a_small_receive_buffer_is_one_line_for_all_sockets(start: Start, configure: Configure) -> None:
-    if shutil.which("setpriv") is None:
-        do_without("setpriv is missing (Debian: util-linux)")
-    if int(Path("/proc/sys/net/core/rmem_max").read_text()) >= UDP_RECEIVE_BUFFER:
-        do_without("this host grants any user a large buffer")
-    daemon = start(configure(WELL), prefix=WITHOUT_NET_ADMIN)  # two UDP trackers
+def test_a_small_receive_buffer_is_one_line_for_all_sockets(
+    start: Start, configure: Configure, tmp_path: Path
+) -> None:
+    library = library_of_small_buffers(tmp_path, 100 * 1024)
+    daemon = start(configure(WELL), LD_PRELOAD=str(library))  # two UDP trackers
     daemon.wait_for_line(
-        r"receive-buffer: the kernel grants \d+ KiB of the 8192 KiB that were asked for 127\.0\.0\.1:0, "
+        r"receive-buffer: the kernel grants 100 KiB of the 8192 KiB that were asked for 127\.0\.0\.1:0, "
         r"\[::1\]:0 .* Remedy: sysctl -w net\.core\.rmem_max=8388608"
     )
     assert warnings(daemon).count("receive-buffer") == 1
@@ -178,6 +195,19 @@ def test_an_exact_ipv6_address_without_ipv6_ends_the_start_with_a_line(
 
 
 # --- while it runs
+
+
+def test_a_table_of_connection_tracking_that_fills_later_is_told_once(
+    start: Start, configure: Configure, tmp_path: Path
+) -> None:
+    table = ConnectionTracking(tmp_path, count=0, most=1000)
+    daemon = start(configure(WELL), prefix=(*table.prefix, *HURRIED))
+    assert "connection-tracking" not in warnings(daemon)
+    table.holds(1000)
+    daemon.wait_for_line("connection-tracking: 1000 of 1000 entries of the kernel's table are taken")
+    table.holds(900)
+    time.sleep(5)  # two looks
+    assert warnings(daemon).count("connection-tracking") == 1
 
 
 def test_requests_that_the_kernel_drops_are_told(start: Start, configure: Configure) -> None:
