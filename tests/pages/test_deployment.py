@@ -227,9 +227,7 @@ def test_a_service_of_systemd(machine: Machine) -> None:
     done = machine.run_online(upgrade.text, directory=clone, variables=pip_cache())
     assert done.status == 0, done.output
     follow(machine, command(PAGE, "systemctl restart torrust-tracker.service"), clone)
-    assert (
-        '"udp4_connections_handled":0,' in machine.run(stats.text).output
-    )  # the doctor's went with the old one
+    assert '"udp4_connections_handled":0,' in machine.run(stats.text).output  # the doctor's are gone
     assert machine.run("systemctl stop torrust-tracker.service torrust-tracker.socket").status == 0
     assert machine.run("systemctl show -pResult torrust-tracker.service").output == "Result=success\n"
 
