@@ -145,6 +145,7 @@ class Machine:
             *(f"--setenv={name}={value}" for name, value in _given(variables).items()), "bash", "-c", command,
         )  # fmt: skip
         assert begun.status == 0, begun.output
+        self._enter("touch", log)  # it may come to be a moment later
         wait_for(lambda: until in self.path(log).read_text(), timeout, lambda: self.path(log).read_text())
         yield self.path(log)
         self._enter("systemctl", "kill", "--signal=INT", unit)

@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from email.utils import formatdate
+from struct import Struct
 from typing import Protocol
 from urllib.parse import unquote_to_bytes
 
@@ -46,6 +47,11 @@ from torrust_py.http.responses import (
     encode_scrape,
 )
 
+# An enumeration's members cost more to look up than all else that is done with them here.
+_TCP4, _TCP6 = Door.TCP4, Door.TCP6
+_ANNOUNCED = Outcome.ANNOUNCE
+_BOTH = Families.BOTH
+
 _READS = (b"GET", b"HEAD")
 _HEALTH_CHECK = b"/health_check"
 _HEALTH = b'{"status":"Ok"}'
@@ -53,9 +59,11 @@ _FAILED = b"internal server error"
 _BAD_KEY = "Authentication error: Invalid format for authentication key param."
 _WORDS = (b"announce", b"scrape", b"health_check")
 _VISIBLE = re.compile(rb"[ -~]+")
-_BLOCK_SIZE = 4096
+_UUIDS_A_BLOCK = 256
 _REQUESTS_A_TIME = 64
-_UUID_VARIANT = bytes.maketrans(b"0123456789abcdef", b"89ab" * 4)
+_UUID_FIELDS = Struct("8s4s4s4s12s")
+_VERSION_4 = bytes(byte & 0x0F | 0x40 for byte in range(256))
+_VARIANT = bytes(byte & 0x3F | 0x80 for byte in range(256))
 
 _UNREADABLE = {
     BAD_REQUEST.status: Reason.NOT_HTTP,
@@ -112,7 +120,7 @@ class HttpHandler:
         else:
             if client is None:
                 self._callers.note_unforwarded()
-            door = Door.TCP4 if is_ipv4(client or peer) else Door.TCP6
+            door = _TCP4 if is_ipv4(client or peer) else _TCP6
             outcome, head, body = self._answer(
                 request.method, path, query, client=client, now_ms=now_ms, unix_now=unix_now
             )
@@ -140,7 +148,7 @@ class HttpHandler:
 
     def refuse_malformed(self, head: Head, peer: Address, *, unix_now: float) -> bytes:
         """The whole response to what is no request that the tracker reads; the connection ends with it."""
-        door = Door.TCP4 if is_ipv4(peer) else Door.TCP6
+        door = _TCP4 if is_ipv4(peer) else _TCP6
         self.statistics.count(door, _UNREADABLE[head.status])
         if self._logs:
             _log_request(b"-", b"-", peer, head.status)
@@ -203,8 +211,8 @@ class HttpHandler:
     ) -> tuple[Outcome, bytes]:
         request = parse_announce(query)
         self._tracker.authenticate(_parse_key(key_segment), unix_now)
-        self._tracker.check_torrent(request.info_hash)  # a torrent that is refused hides an unknown client
         if client is None:
+            self._tracker.check_torrent(request.info_hash)  # one that is refused hides an unknown client
             raise NoForwardedAddress
         self._callers.note_announce(client, request.port)
         swarm = self._tracker.announce(
@@ -212,10 +220,10 @@ class HttpHandler:
             self._tracker.endpoint(client, request.port),
             request,
             num_want=request.num_want,
-            families=Families.BOTH,
+            families=_BOTH,
             now_ms=now_ms,
         )
-        return Outcome.ANNOUNCE, self._announce_body(request, swarm)
+        return _ANNOUNCED, self._announce_body(request, swarm)
 
     def _announce_body(self, request: AnnounceRequest, swarm: SwarmView) -> bytes:
         rules = self._tracker.rules
@@ -306,16 +314,11 @@ def _echo(request_id: bytes | None) -> bytes | None:
 def _random_request_ids() -> Iterator[bytes]:
     """Random UUIDs (version 4 of RFC 9562), cut from blocks of the system's randomness."""
     while True:
-        digits = os.urandom(_BLOCK_SIZE).hex().encode()
-        for at in range(0, len(digits), 32):
-            yield b"%b-%b-4%b-%b%b-%b" % (
-                digits[at : at + 8],
-                digits[at + 8 : at + 12],
-                digits[at + 13 : at + 16],
-                digits[at + 16 : at + 17].translate(_UUID_VARIANT),
-                digits[at + 17 : at + 20],
-                digits[at + 20 : at + 32],
-            )
+        block = bytearray(os.urandom(_UUIDS_A_BLOCK * 16))
+        block[6::16] = block[6::16].translate(_VERSION_4)
+        block[8::16] = block[8::16].translate(_VARIANT)
+        for fields in _UUID_FIELDS.iter_unpack(block.hex().encode()):
+            yield b"-".join(fields)
 
 
 def _log_request(method: bytes, path: bytes, client: Address, status: int) -> None:

