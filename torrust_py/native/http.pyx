@@ -38,6 +38,7 @@ from torrust_py.native.swarms cimport (
     counts,
     find_torrent,
     has_peers,
+    look_up_torrent,
     torrent_hash,
 )
 from torrust_py.native.whitelist cimport NativeWhitelist
@@ -994,9 +995,8 @@ cdef class HttpPlane:
             return False
         request.info_hash = query.info_hash
         request.hash = torrent_hash(store, query.info_hash)
-        if self.blacklist.count and self._is_refused(
-            find_torrent(store, query.info_hash, request.hash), query.info_hash
-        ):
+        look_up_torrent(store, request)
+        if self.blacklist.count and self._is_refused(request.found, query.info_hash):
             return False
         request.peer_id = query.peer_id
         request.expected = -1

@@ -14,8 +14,8 @@ cdef enum:
 
 
 cdef struct Swarm:
-    # A torrent, 56 bytes. A half (a family's peers) of up to 32 peers is one block of memory: what is called
-    # `seen`, `endpoints` and `details` in Half, one after the other. A larger one is a Large.
+    # A torrent, one line of the processor's cache. A half (a family's peers) of up to 32 peers is one block of
+    # memory: what is called `seen`, `endpoints` and `details` in Half, one after the other. A larger one is a Large.
     uint8_t info_hash[20]
     uint32_t completed
     Swarm *next  # in its bucket
@@ -25,10 +25,12 @@ cdef struct Swarm:
     uint8_t capacity[2]  # IS_LARGE: `block` is a Large
     uint8_t announces  # 2 stands for all above
     uint8_t is_changed  # it is in the list of what changed
+    uint64_t hash  # torrent_hash(info_hash)
 
 
 cdef struct Page:
     Page *next
+    uint8_t rest_of_line[56]
     Swarm swarms[1023]
 
 
@@ -43,6 +45,7 @@ cdef struct Store:
     SipKey torrent_key
     SipKey endpoint_key
     uint64_t random
+    uint64_t changes  # how often a torrent came or left
     # totals
     uint64_t torrents
     uint64_t seeders
@@ -55,6 +58,7 @@ cdef struct Store:
     # whether memory is nearly used up, and after how many new peers that is looked at again
     bint is_short
     uint32_t until_look
+    void *heap_end  # up to where huge pages were asked for; NULL for few peers
     int64_t max_peer_timeout
     bint remove_peerless
     bint keep_completed
@@ -78,6 +82,8 @@ cdef struct Announce:
     # A request. `families` is a sum of WANTS_…; the last two bytes of the endpoint are the port.
     const uint8_t *info_hash
     uint64_t hash  # torrent_hash(info_hash)
+    Swarm *found  # by look_up_torrent, when the store had seen so many changes
+    uint64_t found_at
     uint8_t endpoint[18]
     int family
     uint64_t endpoint_hash  # kept from one stage of prefetching to the next
@@ -146,15 +152,17 @@ cdef struct Intake:
 
 cdef uint64_t torrent_hash(const Store *store, const uint8_t *info_hash) noexcept nogil
 cdef Swarm *find_torrent(const Store *store, const uint8_t *info_hash, uint64_t hash) noexcept nogil
+cdef void look_up_torrent(const Store *store, Announce *request) noexcept nogil
+cdef Swarm *torrent_of(const Store *store, const Announce *request) noexcept nogil
 cdef int apply_announce(Store *store, const Announce *request, View *view) noexcept nogil
 cdef uint32_t choose(Store *store, const View *view, int family, uint8_t *out) noexcept nogil
 cdef void counts(const Swarm *swarm, uint32_t *seeders, uint32_t *leechers) noexcept nogil
 cdef bint has_peers(const Swarm *swarm) noexcept nogil
 cdef void prefetch_bucket(const Store *store, uint64_t hash) noexcept nogil
-cdef Swarm *prefetch_torrent(const Store *store, uint64_t hash) noexcept nogil
-cdef void prefetch_half(const Swarm *swarm, int family) noexcept nogil
-cdef void prefetch_peer(const Store *store, const Swarm *swarm, Announce *request) noexcept nogil
-cdef void prefetch_known(const Swarm *swarm, Announce *request) noexcept nogil
+cdef void prefetch_torrent(const Store *store, uint64_t hash) noexcept nogil
+cdef void prefetch_half(const Store *store, Announce *request) noexcept nogil
+cdef void prefetch_peer(const Store *store, Announce *request) noexcept nogil
+cdef void prefetch_known(Announce *request) noexcept nogil
 
 
 cdef class NativeSwarms:

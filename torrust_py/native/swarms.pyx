@@ -17,6 +17,7 @@ from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memmove, memset
 
 from torrust_py.native.buckets cimport bucket_of, split_from
+from torrust_py.native.huge_pages cimport use_huge_pages, use_huge_pages_of_heap
 from torrust_py.native.prefetch cimport PREFETCH_READ, PREFETCH_WRITE
 from torrust_py.native.siphash cimport SipKey, table_hash
 
@@ -34,6 +35,9 @@ from torrust_py.core.swarms import (
 )
 from torrust_py.core.types import NO_SWARM, AnnounceEvent, Families, Peer, SwarmCounts, SwarmPeer, SwarmView
 
+cdef extern from "<stdlib.h>" nogil:
+    void *aligned_alloc(size_t alignment, size_t size)
+
 cdef extern from "<sys/mman.h>" nogil:
     int MAP_ANONYMOUS
     int MAP_PRIVATE
@@ -46,6 +50,7 @@ cdef extern from "<sys/mman.h>" nogil:
 cdef enum:
     SMALL = 32
     IS_LARGE = 255
+    CACHE_LINE = 64
     INFO_HASH = 20
     PEER_ID = 20
     DETAILS = 46  # 20 peer id, 8 uploaded, 8 downloaded, 8 left, 2 event << 10 | milliseconds
@@ -65,12 +70,14 @@ cdef enum:
     BUCKETS_A_STEP = 4096
     BUCKETS_A_UNIT = 8  # of the expiry pass: so many buckets cost what a torrent costs
     NO_PEER = 0xFFFFFFFF
+    MANY_PEERS = 65536  # from there on, what comes is kept in huge pages
+    PEERS_A_HUGE_PAGE = 1024  # so often more of them are asked for
     A_LOOK = 256
     TO_SPARE = 8388608
 
 
 cdef struct Large:
-    # A half of more than SMALL peers. `heads` and `next` are its table from endpoint to position.
+    # A half of more than SMALL peers, one line of the processor's cache. `heads` and `next` are its table from endpoint to position.
     uint32_t count
     uint32_t leechers
     uint32_t capacity
@@ -100,13 +107,16 @@ cdef struct Half:
 # --- chance
 
 cdef inline uint32_t random_below(Store *store, uint64_t bound) noexcept nogil:
-    """Uniform in 0 to bound - 1 (xorshift64*; bound at most 2**32)."""
-    cdef uint64_t x = store.random
-    x ^= x >> 12
-    x ^= x << 25
-    x ^= x >> 27
-    store.random = x
-    return <uint32_t>(((x * <uint64_t>0x2545F4914F6CDD1D) >> 32) * bound >> 32)
+    """Uniform in 0 to bound - 1 (bound at most 2**32). SplitMix64 (Steele, Lea and Flood, 2014): the next number does
+    not wait for this one.
+    """
+    cdef uint64_t x
+    store.random += <uint64_t>0x9E3779B97F4A7C15
+    x = store.random
+    x = (x ^ (x >> 30)) * <uint64_t>0xBF58476D1CE4E5B9
+    x = (x ^ (x >> 27)) * <uint64_t>0x94D049BB133111EB
+    x ^= x >> 31
+    return <uint32_t>((x >> 32) * bound >> 32)
 
 
 # --- torrents
@@ -128,6 +138,18 @@ cdef inline bint is_info_hash(const uint8_t *one, const uint8_t *other) noexcept
 
 cdef Swarm *find_torrent(const Store *store, const uint8_t *info_hash, uint64_t hash) noexcept nogil:
     return find_in_bucket(store, bucket_of(hash, store.buckets), info_hash)
+
+
+cdef void look_up_torrent(const Store *store, Announce *request) noexcept nogil:
+    request.found = find_torrent(store, request.info_hash, request.hash)
+    request.found_at = store.changes
+
+
+cdef Swarm *torrent_of(const Store *store, const Announce *request) noexcept nogil:
+    """Of a request whose torrent was looked up, be it a while ago; NULL if it is not there."""
+    if request.found_at == store.changes:
+        return request.found
+    return find_torrent(store, request.info_hash, request.hash)
 
 
 cdef inline Swarm *find_in_bucket(
@@ -154,12 +176,13 @@ cdef void add_bucket(Store *store) noexcept nogil:
             return
         store.heads = heads
         store.bucket_capacity = capacity
+        use_huge_pages(heads, capacity * sizeof(Swarm *))
     store.heads[new] = NULL
     store.buckets = new + 1
     link = &store.heads[split_from(new)]
     while link[0] != NULL:
         swarm = link[0]
-        if bucket_of(torrent_hash(store, swarm.info_hash), new + 1) == new:
+        if bucket_of(swarm.hash, new + 1) == new:
             link[0] = swarm.next
             swarm.next = store.heads[new]
             store.heads[new] = swarm
@@ -173,7 +196,7 @@ cdef Swarm *take_swarm(Store *store) noexcept nogil:
     cdef Page *page
     cdef int i
     if swarm == NULL:
-        page = <Page *>malloc(sizeof(Page))
+        page = <Page *>aligned_alloc(CACHE_LINE, sizeof(Page))
         if page == NULL:
             return NULL
         page.next = store.pages
@@ -193,6 +216,7 @@ cdef Swarm *new_torrent(Store *store, const uint8_t *info_hash, uint64_t hash) n
     if swarm == NULL:
         return NULL
     memcpy(swarm.info_hash, info_hash, INFO_HASH)
+    swarm.hash = hash
     swarm.announces = 1
     if store.torrents >= store.buckets:
         add_bucket(store)
@@ -200,11 +224,12 @@ cdef Swarm *new_torrent(Store *store, const uint8_t *info_hash, uint64_t hash) n
     swarm.next = head[0]
     head[0] = swarm
     store.torrents += 1
+    store.changes += 1
     return swarm
 
 
 cdef void unlink_torrent(Store *store, Swarm *swarm) noexcept nogil:
-    cdef Swarm **link = &store.heads[bucket_of(torrent_hash(store, swarm.info_hash), store.buckets)]
+    cdef Swarm **link = &store.heads[bucket_of(swarm.hash, store.buckets)]
     while link[0] != swarm:
         link = &link[0].next
     link[0] = swarm.next
@@ -227,6 +252,7 @@ cdef void drop_torrent(Store *store, Swarm *swarm) noexcept nogil:
     store.leechers -= leechers
     store.completed -= swarm.completed
     store.torrents -= 1
+    store.changes += 1
     unlink_torrent(store, swarm)
     free_halves(swarm)
     swarm.next = store.free_swarms
@@ -294,6 +320,12 @@ cdef void counts(const Swarm *swarm, uint32_t *seeders, uint32_t *leechers) noex
             of_half = swarm.leechers[family]
             leechers[0] += of_half
             seeders[0] += swarm.count[family] - of_half
+
+
+cdef inline uint32_t count_of(const Swarm *swarm, int family) noexcept nogil:
+    if swarm.capacity[family] == IS_LARGE:
+        return (<const Large *>swarm.block[family]).count
+    return swarm.count[family]
 
 
 cdef bint has_peers(const Swarm *swarm) noexcept nogil:
@@ -481,10 +513,12 @@ cdef int resize_large(Half *half, uint32_t capacity) noexcept nogil:
     if moved == NULL:
         return -1
     half.endpoints = large.endpoints = <uint8_t *>moved
+    use_huge_pages(moved, half.size * capacity)
     moved = realloc(large.details, DETAILS * <size_t>capacity)
     if moved == NULL:
         return -1
     half.details = large.details = <uint8_t *>moved
+    use_huge_pages(moved, DETAILS * <size_t>capacity)
     moved = realloc(large.next, 4 * <size_t>capacity)
     if moved == NULL:
         return -1
@@ -501,11 +535,12 @@ cdef int resize_large(Half *half, uint32_t capacity) noexcept nogil:
 
 cdef int make_large(const Store *store, Half *half) noexcept nogil:
     """From a block to arrays with a table. -1 without memory."""
-    cdef Large *large = <Large *>calloc(1, sizeof(Large))
+    cdef Large *large = <Large *>aligned_alloc(CACHE_LINE, sizeof(Large))
     cdef Half fresh
     cdef uint32_t position
     if large == NULL:
         return -1
+    memset(large, 0, sizeof(Large))
     fresh = half[0]
     fresh.large = large
     if resize_large(&fresh, SMALL + SMALL // 8) < 0:
@@ -611,7 +646,14 @@ cdef int64_t add_peer(Store *store, Half *half, const Announce *request) noexcep
         store.seeders += 1
     else:
         store.leechers += 1
+    keep_up_with_heap(store)
     return update_peer(store, half, position, request)
+
+
+cdef inline void keep_up_with_heap(Store *store) noexcept nogil:
+    cdef uint64_t peers = store.seeders + store.leechers
+    if peers >= MANY_PEERS and peers % PEERS_A_HUGE_PAGE == 0:
+        store.heap_end = use_huge_pages_of_heap(store.heap_end)
 
 
 cdef void remove_peer(Store *store, Half *half, uint32_t position) noexcept nogil:
@@ -821,10 +863,8 @@ cdef void share(View *view, const Announce *request) noexcept nogil:
     cdef uint32_t wanted[2]
     cdef uint32_t reserved
     cdef int family
-    cdef Half half
     for family in range(2):
-        open_half(view.swarm, family, &half)
-        others[family] = half.count - (view.hole[family] >= 0)
+        others[family] = count_of(view.swarm, family) - (view.hole[family] >= 0)
         wanted[family] = request.num_want if request.families & (WANTS_IPV4 << family) else 0
     if request.families == WANTS_IPV4 | WANTS_IPV6:
         reserved = min(others[IPV6], request.num_want // 2)
@@ -836,7 +876,7 @@ cdef void share(View *view, const Announce *request) noexcept nogil:
 
 cdef int apply_announce(Store *store, const Announce *request, View *view) noexcept nogil:
     """Apply the request and say what `choose` may write. -1 without memory; then nothing is changed."""
-    cdef Swarm *swarm = find_torrent(store, request.info_hash, request.hash)
+    cdef Swarm *swarm = torrent_of(store, request)
     cdef size_t size = 6 if request.family == IPV4 else 18
     view.swarm = swarm
     view.seeders = view.leechers = 0
@@ -944,29 +984,29 @@ cdef void prefetch_bucket(const Store *store, uint64_t hash) noexcept nogil:
     PREFETCH_READ(&store.heads[bucket_of(hash, store.buckets)])
 
 
-cdef Swarm *prefetch_torrent(const Store *store, uint64_t hash) noexcept nogil:
+cdef void prefetch_torrent(const Store *store, uint64_t hash) noexcept nogil:
     """The first of its bucket, which most chains end with."""
-    cdef Swarm *swarm = store.heads[bucket_of(hash, store.buckets)]
-    if swarm != NULL:
-        PREFETCH_READ(swarm)
-        PREFETCH_READ(<const uint8_t *>swarm + sizeof(Swarm) - 1)
-    return swarm
+    PREFETCH_READ(store.heads[bucket_of(hash, store.buckets)])
 
 
-cdef void prefetch_half(const Swarm *swarm, int family) noexcept nogil:
+cdef void prefetch_half(const Store *store, Announce *request) noexcept nogil:
+    """Look the torrent up; what is needed of its peers to find the one that announces."""
+    cdef const Swarm *swarm
     cdef const uint8_t *block
     cdef size_t at
     cdef size_t end
-    if swarm == NULL or swarm.block[family] == NULL:
+    look_up_torrent(store, request)
+    swarm = request.found
+    if swarm == NULL or swarm.block[request.family] == NULL:
         return
-    block = <const uint8_t *>swarm.block[family]
+    block = <const uint8_t *>swarm.block[request.family]
     end = sizeof(Large)
-    if swarm.capacity[family] != IS_LARGE:
-        end = (4 + (6 if family == IPV4 else 18)) * <size_t>swarm.capacity[family]
+    if swarm.capacity[request.family] != IS_LARGE:
+        end = (4 + (6 if request.family == IPV4 else 18)) * <size_t>swarm.capacity[request.family]
     at = 0
     while at < end:
         PREFETCH_READ(block + at)
-        at += 64
+        at += CACHE_LINE
 
 
 cdef inline void prefetch_details(const uint8_t *details, size_t position) noexcept nogil:
@@ -974,9 +1014,10 @@ cdef inline void prefetch_details(const uint8_t *details, size_t position) noexc
     PREFETCH_WRITE(details + DETAILS * position + DETAILS - 1)
 
 
-cdef void prefetch_peer(const Store *store, const Swarm *swarm, Announce *request) noexcept nogil:
+cdef void prefetch_peer(const Store *store, Announce *request) noexcept nogil:
     """Where a large half finds the peer, and what a small one holds of it."""
     cdef int family = request.family
+    cdef Swarm *swarm = request.found
     cdef const Large *large
     cdef Half half
     request.expected = -1
@@ -987,15 +1028,16 @@ cdef void prefetch_peer(const Store *store, const Swarm *swarm, Announce *reques
         request.endpoint_hash = endpoint_hash(store, request.endpoint, 6 if family == IPV4 else 18)
         PREFETCH_READ(&large.heads[bucket_of(request.endpoint_hash, large.buckets)])
         return
-    open_half(<Swarm *>swarm, family, &half)
+    open_half(swarm, family, &half)
     request.expected = find_peer(store, &half, request.endpoint)
     if request.expected >= 0:
         prefetch_details(half.details, <size_t>request.expected)
 
 
-cdef void prefetch_known(const Swarm *swarm, Announce *request) noexcept nogil:
-    """What a large half holds of the peer, if it is the first of its bucket."""
+cdef void prefetch_known(Announce *request) noexcept nogil:
+    """What a large half holds of the peer, if it is the first of its bucket, and which is the next one."""
     cdef int family = request.family
+    cdef const Swarm *swarm = request.found
     cdef const Large *large
     cdef uint32_t position
     if swarm == NULL or swarm.capacity[family] != IS_LARGE:
@@ -1004,6 +1046,7 @@ cdef void prefetch_known(const Swarm *swarm, Announce *request) noexcept nogil:
     position = large.heads[bucket_of(request.endpoint_hash, large.buckets)]
     if position != NO_PEER:
         request.expected = position
+        PREFETCH_READ(large.next + position)
         PREFETCH_READ(large.endpoints + (6 if family == IPV4 else 18) * <size_t>position)
         PREFETCH_WRITE(large.seen + position)
         prefetch_details(large.details, position)
@@ -1486,7 +1529,6 @@ cdef class NativeSwarms:
         memcpy(&self.store.torrent_key, PyBytes_AS_STRING(chance), 16)
         memcpy(&self.store.endpoint_key, PyBytes_AS_STRING(chance) + 16, 16)
         memcpy(&self.store.random, PyBytes_AS_STRING(chance) + 32, 8)
-        self.store.random |= 1
         self.store.heads = <Swarm **>calloc(8, sizeof(Swarm *))
         if self.store.heads == NULL:
             raise MemoryError
@@ -1516,6 +1558,7 @@ cdef class NativeSwarms:
         assert len(info_hash) == INFO_HASH and len(peer_id) == PEER_ID and len(endpoint) in (6, 18)
         request.info_hash = <const uint8_t *>PyBytes_AS_STRING(info_hash)
         request.hash = torrent_hash(&self.store, request.info_hash)
+        look_up_torrent(&self.store, &request)
         request.expected = -1
         memcpy(request.endpoint, PyBytes_AS_STRING(endpoint), len(endpoint))
         request.family = IPV4 if len(endpoint) == 6 else IPV6

@@ -49,6 +49,7 @@ from torrust_py.native.swarms cimport (
     prefetch_peer,
     prefetch_torrent,
     torrent_hash,
+    torrent_of,
 )
 from torrust_py.native.whitelist cimport NativeWhitelist
 
@@ -202,7 +203,6 @@ cdef class UdpPlane:
     cdef uint16_t ms
     cdef Client clients[BATCH]
     cdef Announce announces[BATCH]
-    cdef Swarm *found[BATCH]
     cdef int sizes[BATCH]  # of the responses, in the order of the requests; 0: none
     cdef int fallbacks
     cdef int answered
@@ -423,20 +423,19 @@ cdef class UdpPlane:
         for i in range(received):
             announce = &self.announces[i]
             if announce.info_hash != NULL:
-                self.found[i] = prefetch_torrent(store, announce.hash)
+                prefetch_torrent(store, announce.hash)
         for i in range(received):
             announce = &self.announces[i]
             if announce.info_hash != NULL:
-                self.found[i] = find_torrent(store, announce.info_hash, announce.hash)
-                prefetch_half(self.found[i], announce.family)
+                prefetch_half(store, announce)
         for i in range(received):
             announce = &self.announces[i]
             if announce.info_hash != NULL:
-                prefetch_peer(store, self.found[i], announce)
+                prefetch_peer(store, announce)
         for i in range(received):
             announce = &self.announces[i]
             if announce.info_hash != NULL:
-                prefetch_known(self.found[i], announce)
+                prefetch_known(announce)
 
     cdef int _fall_back(self, int received, int64_t now_ms) except -1:
         """Ask Python for the responses of what is not ordinary."""
@@ -493,9 +492,7 @@ cdef class UdpPlane:
             return FOR_FALLBACK
         if not self._knows(datagram, client):
             return self._refuse_connection_id(i, datagram, client)
-        if self.blacklist.count and self._is_refused(
-            find_torrent(&self.swarms.store, request.info_hash, request.hash), request.info_hash
-        ):
+        if self.blacklist.count and self._is_refused(torrent_of(&self.swarms.store, request), request.info_hash):
             return FOR_FALLBACK
         if self.is_listed and not self.whitelist.has(request.info_hash):
             return self._refuse_torrent(i, datagram, client)
