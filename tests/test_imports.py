@@ -48,7 +48,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "signals": (set(), set()),
     "systemd": ({"listeners"}, set()),
     "console": (
-        {"app", "config", "core", "http", "listeners", "logs", "selfcheck", "snapshots", "udp"},
+        {"app", "config", "core", "http", "listeners", "logs", "memory", "selfcheck", "snapshots", "udp"},
         {"click", "rich", "uvloop"},
     ),
     "__main__": ({"console"}, set()),

@@ -1,3 +1,6 @@
+import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,3 +63,51 @@ def test_torrents_and_peers_together_fit_into_half() -> None:
 
 def test_a_tracker_without_memory_still_remembers_something() -> None:
     assert what_fits(0, Cost(peer=230, torrent=750)) == (1, 1)
+
+
+# --- the heap, in a process of its own
+
+THREAD = """
+import threading
+from torrust_py.memory import use_one_heap
+if {one}:
+    use_one_heap()
+kept = []
+thread = threading.Thread(target=lambda: kept.extend(bytearray(10_000) for _ in range(100)))
+thread.start()
+thread.join()
+print(open("/proc/self/maps").read(), end="")
+"""
+
+HOLES = """
+from torrust_py.memory import give_back_unused
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1])
+
+kept = [bytearray(4000) for _ in range(20_000)]
+del kept[:-1]  # the last one is at the heap's end
+before = resident()
+give_back_unused()
+print(before - resident())
+"""
+HEAP_OF_A_THREAD = 64 << 20
+
+
+def output(program: str) -> str:
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def heaps_of_threads(*, one: bool) -> int:
+    bounds = [line.split()[0].split("-") for line in output(THREAD.format(one=one)).splitlines()]
+    starts, ends = ({int(bound, 16) for bound in column} for column in zip(*bounds, strict=True))
+    return sum(start % HEAP_OF_A_THREAD == 0 and start + HEAP_OF_A_THREAD in ends for start in starts)
+
+
+def test_threads_share_one_heap() -> None:
+    assert (heaps_of_threads(one=False), heaps_of_threads(one=True)) == (1, 0)
+
+
+def test_what_is_not_used_is_given_back() -> None:
+    assert int(output(HOLES)) * resource.getpagesize() > 40_000_000

@@ -36,7 +36,7 @@ from torrust_py.data_planes import DataPlane, HttpService, UdpService, choose_da
 from torrust_py.databases import open_database
 from torrust_py.http import Connections, address_text
 from torrust_py.listeners import Listener, StartError, buffers_of, raise_file_limit
-from torrust_py.memory import Cost, available_memory, what_fits
+from torrust_py.memory import Cost, available_memory, give_back_unused, what_fits
 from torrust_py.metrics import Binding, Build, Exposition, HttpListener, LoopLag, Sources, UdpListener
 from torrust_py.selfcheck import Callers, Finding, Watch, read_conntrack, read_host, start_findings
 from torrust_py.services import (
@@ -119,6 +119,7 @@ async def _run(config: Config, data_plane: str | None, signals: StopSignals, rel
             snapshot.is_outdated = True
         manager.tell("READY=1")
         signals.ready()
+        give_back_unused()
         gc.freeze()  # what was made so far stays: the collector need not look at it again
         gc.enable()
         work: list[jobs.Job] = [

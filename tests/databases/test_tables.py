@@ -1,19 +1,28 @@
 import contextlib
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Dialect, Table
 from sqlalchemy.dialects import mysql, postgresql, sqlite
-from sqlalchemy.schema import CreateTable
 
 from tests.servers import TORRUST_MYSQL, Server, Store
 from torrust_py.core.database import Completed, Database, PeerKey
 from torrust_py.core.errors import DatabaseError
 from torrust_py.core.types import InfoHash
 from torrust_py.databases import open_database
-from torrust_py.databases.tables import BLACKLIST, KEYS, SECRETS, TORRENTS, WHITELIST, upsert
+from torrust_py.databases.tables import (
+    BLACKLIST,
+    KEYS,
+    SECRETS,
+    TORRENTS,
+    WHITELIST,
+    statement_to_create,
+    upsert,
+)
 
 TORRUST_FILE = Path(__file__).parent / "torrust.sqlite3.db"
 
@@ -35,8 +44,7 @@ def columns(path: Path) -> dict[str, list[tuple[object, ...]]]:
 
 
 def created(table: Table, dialect: str) -> str:
-    statement = CreateTable(table, if_not_exists=True)
-    return " ".join(str(statement.compile(dialect=DIALECTS[dialect])).split())
+    return " ".join(statement_to_create(table, DIALECTS[dialect]).split())
 
 
 @pytest.mark.clause("5.6.5")
@@ -216,3 +224,24 @@ async def test_counters_of_torrust_on_mysql_go_on_however_they_are_spelled(torru
 
 async def all_keys(database: Database) -> list[PeerKey]:
     return [key async for keys in database.load_keys() for key in keys]
+
+
+async def test_new_tables_of_mysql_have_transactions_and_keys_that_differ_by_case(
+    mysql_server: Server,
+) -> None:
+    store = mysql_server.empty_store()
+    async with open_database(store.driver, store.path):
+        pass
+    made = store.execute(
+        "SELECT DISTINCT engine, table_collation FROM information_schema.tables "
+        "WHERE table_schema = 'torrust_tracker'"
+    )
+    assert [tuple(row) for row in made] == [("InnoDB", "utf8mb4_bin")]
+
+
+def test_sqlite_does_without_the_dialects_of_servers() -> None:
+    """They take memory and time at the start."""
+    used = "import sys; import torrust_py.databases; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", used], capture_output=True, text=True, check=True)
+    assert "sqlalchemy.dialects.sqlite" in done.stdout.split()
+    assert not {"sqlalchemy.dialects.mysql", "sqlalchemy.dialects.postgresql"} & set(done.stdout.split())

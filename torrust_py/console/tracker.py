@@ -16,6 +16,7 @@ from torrust_py.config import ConfigError, default_config, load_config
 from torrust_py.console.doctor import doctor
 from torrust_py.console.snapshot import snapshot
 from torrust_py.logs import start_logging
+from torrust_py.memory import use_one_heap
 
 _HELP = """
 BitTorrent tracker: UDP, HTTP, REST API and health check in one process.
@@ -90,6 +91,7 @@ def _start() -> int:
     start_logging(config.logging.threshold)
     logging.getLogger("torrust_tracker::bootstrap::logging").info("Logging initialized")
     gc.disable()  # until all is built: nothing of it is garbage
+    use_one_heap()
     # Only now, so that --help and a wrong configuration answer at once.
     from torrust_py.app import run
     from torrust_py.core.errors import DatabaseError

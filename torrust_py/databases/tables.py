@@ -12,6 +12,7 @@ from sqlalchemy import (
     BigInteger,
     Column,
     Connection,
+    Dialect,
     Insert,
     Integer,
     MetaData,
@@ -35,11 +36,9 @@ _METADATA = MetaData()
 _LOCK = 0x746F72727573745F
 """Our number among the advisory locks of a PostgreSQL database: `torrust_`."""
 
-_MYSQL: dict[str, Any] = {  # Any: as the parameters of Table
-    "mysql_engine": "InnoDB",  # whatever the server's default: it has transactions
-    "mysql_charset": "utf8mb4",
-    "mysql_collate": "utf8mb4_bin",  # keys differ by case
-}
+# Not as `mysql_engine` and so on of each Table: for these SQLAlchemy would import MySQL's dialect, whatever
+# is used. The engine has transactions, and keys differ by case, whatever are the server's defaults.
+_OF_MYSQL = " ENGINE=InnoDB CHARSET=utf8mb4 COLLATE utf8mb4_bin"
 
 
 def _id() -> Column[int]:
@@ -58,7 +57,6 @@ WHITELIST = Table(
     _id(),
     _text("info_hash", 40),  # hexadecimal
     sqlite_autoincrement=True,
-    **_MYSQL,
 )
 
 TORRENTS = Table(
@@ -73,7 +71,6 @@ TORRENTS = Table(
         nullable=False,
     ),
     sqlite_autoincrement=True,
-    **_MYSQL,
 )
 
 KEYS = Table(
@@ -84,7 +81,6 @@ KEYS = Table(
     # Unix seconds, NULL for ever. 64 bits: 32 of them end in January 2038.
     Column("valid_until", BigInteger().with_variant(Integer(), "sqlite")),
     sqlite_autoincrement=True,
-    **_MYSQL,
 )
 
 SECRETS = Table(
@@ -93,7 +89,6 @@ SECRETS = Table(
     Column("name", String(64).with_variant(Text(), "sqlite"), primary_key=True),
     # Hexadecimal: binary columns have another type on each server, and cannot be read in a shell.
     Column("value", String(255).with_variant(Text(), "sqlite"), nullable=False),
-    **_MYSQL,
 )
 
 
@@ -107,7 +102,6 @@ BLACKLIST = Table(
     # Unix seconds, NULL for ever.
     Column("valid_until", BigInteger().with_variant(Integer(), "sqlite")),
     sqlite_autoincrement=True,
-    **_MYSQL,
 )
 
 
@@ -119,7 +113,7 @@ async def prepare_tables(connection: AsyncConnection) -> None:
         if not await connection.run_sync(
             _has_table, table.name
         ):  # who has them need not be allowed to make them
-            await connection.execute(CreateTable(table, if_not_exists=True))
+            await connection.exec_driver_sql(statement_to_create(table, connection.dialect))
     if connection.dialect.name == "mysql" and not await connection.run_sync(_has_wide_ends):
         _log.warning(
             "The database's column keys.valid_until holds no time after January 2038, as Torrust made it; "
@@ -127,6 +121,12 @@ async def prepare_tables(connection: AsyncConnection) -> None:
         )
     # Deletes nothing, but shows now whether the database can be written, and not at the first change.
     await connection.execute(delete(SECRETS).where(false()))
+
+
+def statement_to_create(table: Table, dialect: Dialect) -> str:
+    """It does nothing where the table is."""
+    statement = str(CreateTable(table, if_not_exists=True).compile(dialect=dialect)).strip()
+    return statement + _OF_MYSQL if dialect.name == "mysql" else statement
 
 
 def _has_table(connection: Connection, name: str) -> bool:
