@@ -3,6 +3,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
 
+from tests.faulty_tables import FaultyTable
 from tests.forms import make_swarms, make_whitelist
 from torrust_py.core.blacklist import Blacklist, Listed, check_reason
 from torrust_py.core.database import BlacklistEntry, BlacklistTable, Database
@@ -18,28 +19,27 @@ THIRD = InfoHash(b"\3" * 20)
 MakePeer = Callable[..., Peer]
 
 
-class Table:
+class Table(FaultyTable):
     """The table of a database; its changes can fail, or not be confirmed."""
 
     def __init__(self, table: BlacklistTable) -> None:
+        super().__init__()
         self._table = table
-        self.is_broken = False
-        self.is_silent = False
 
     async def load_blacklist(self) -> AsyncIterator[Sequence[BlacklistEntry]]:
-        self._break()
+        self.fail_if_broken()
         async for entries in self._table.load_blacklist():
             yield entries
 
     async def add_to_blacklist(self, entries: Sequence[BlacklistEntry]) -> None:
-        self._break()
+        self.fail_if_broken()
         await self._table.add_to_blacklist(entries)
-        self._confirm()
+        self.confirm()
 
     async def remove_from_blacklist(self, info_hash: InfoHash) -> None:
-        self._break()
+        self.fail_if_broken()
         await self._table.remove_from_blacklist(info_hash)
-        self._confirm()
+        self.confirm()
 
     async def restore_in_blacklist(
         self, info_hashes: Sequence[InfoHash], kept: Sequence[BlacklistEntry]
@@ -47,16 +47,8 @@ class Table:
         await self._table.restore_in_blacklist(info_hashes, kept)
 
     async def remove_expired_from_blacklist(self, unix_now: int) -> None:
-        self._break()
+        self.fail_if_broken()
         await self._table.remove_expired_from_blacklist(unix_now)
-
-    def _break(self) -> None:
-        if self.is_broken:
-            raise DatabaseError("the disk is full")
-
-    def _confirm(self) -> None:
-        if self.is_silent:
-            raise ChangeInDoubt("it does not answer")
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.faulty_tables import FaultyTable
 from torrust_py.core.database import Database, KeyTable, PeerKey
 from torrust_py.core.errors import BadKey, ChangeInDoubt, DatabaseError, KeyExpired, KeyUnknown
 from torrust_py.core.keys import Keys, check_key, random_key
@@ -14,57 +15,34 @@ KEY = "YZSl4lMZupRuOpSRC3krIKR5BPB14nrJ"
 OTHER_KEY = "xqD6NWH9TcKrOCwDmqcdH5hF5RrbL0A6"
 
 
-class HeldTable:
+class HeldTable(FaultyTable):
     """A key table whose calls can be held up after their work, before they return; or can fail."""
 
     def __init__(self, table: KeyTable) -> None:
+        super().__init__()
         self._table = table
-        self._held = ""
-        self.reached = asyncio.Event()
-        self.released = asyncio.Event()
-        self.is_broken = False
-        self.is_silent = False
-        """Changes are made, but not confirmed."""
-
-    def hold(self, method: str) -> None:
-        """Hold up the next call of this method."""
-        self._held = method
 
     async def load_keys(self) -> AsyncIterator[Sequence[PeerKey]]:
         async for rows in self._table.load_keys():
-            self._break()
-            await self._hold("load_keys")
+            self.fail_if_broken()
+            await self.hold_up("load_keys")
             yield rows
 
     async def add_key(self, key: PeerKey) -> None:
-        self._break()
+        self.fail_if_broken()
         await self._table.add_key(key)
-        self._confirm()
-        await self._hold("add_key")
+        self.confirm()
+        await self.hold_up("add_key")
 
     async def remove_key(self, key: str) -> None:
-        self._break()
+        self.fail_if_broken()
         await self._table.remove_key(key)
-        self._confirm()
-        await self._hold("remove_key")
+        self.confirm()
+        await self.hold_up("remove_key")
 
     async def restore_key(self, key: str, kept: PeerKey | None) -> None:
-        self._break()
+        self.fail_if_broken()
         await self._table.restore_key(key, kept)
-
-    def _confirm(self) -> None:
-        if self.is_silent:
-            raise ChangeInDoubt("it does not answer")
-
-    def _break(self) -> None:
-        if self.is_broken:
-            raise DatabaseError("the disk is full")
-
-    async def _hold(self, method: str) -> None:
-        if method == self._held:
-            self._held = ""
-            self.reached.set()
-            await self.released.wait()
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.faulty_tables import FaultyTable
 from tests.forms import make_whitelist
 from torrust_py.core.database import Database, WhitelistTable
 from torrust_py.core.errors import ChangeInDoubt, DatabaseError
@@ -15,57 +16,34 @@ INFO_HASH = InfoHash(bytes.fromhex("9c38422213e30bff212b30c360d26f9a02136422"))
 OTHER = InfoHash(b"\2" * 20)
 
 
-class HeldTable:
+class HeldTable(FaultyTable):
     """A whitelist table whose calls can be held up after their work, before they return; or can fail."""
 
     def __init__(self, table: WhitelistTable) -> None:
+        super().__init__()
         self._table = table
-        self._held = ""
-        self.reached = asyncio.Event()
-        self.released = asyncio.Event()
-        self.is_broken = False
-        self.is_silent = False
-        """Changes are made, but not confirmed."""
-
-    def hold(self, method: str) -> None:
-        """Hold up the next call of this method."""
-        self._held = method
 
     async def load_whitelist(self) -> AsyncIterator[Sequence[InfoHash]]:
         async for rows in self._table.load_whitelist():
-            self._break()
-            await self._hold("load_whitelist")
+            self.fail_if_broken()
+            await self.hold_up("load_whitelist")
             yield rows
 
     async def add_to_whitelist(self, info_hash: InfoHash) -> None:
-        self._break()
+        self.fail_if_broken()
         await self._table.add_to_whitelist(info_hash)
-        self._confirm()
-        await self._hold("add_to_whitelist")
+        self.confirm()
+        await self.hold_up("add_to_whitelist")
 
     async def remove_from_whitelist(self, info_hash: InfoHash) -> None:
-        self._break()
+        self.fail_if_broken()
         await self._table.remove_from_whitelist(info_hash)
-        self._confirm()
-        await self._hold("remove_from_whitelist")
+        self.confirm()
+        await self.hold_up("remove_from_whitelist")
 
     async def restore_in_whitelist(self, info_hash: InfoHash, *, listed: bool) -> None:
-        self._break()
+        self.fail_if_broken()
         await self._table.restore_in_whitelist(info_hash, listed=listed)
-
-    def _confirm(self) -> None:
-        if self.is_silent:
-            raise ChangeInDoubt("it does not answer")
-
-    def _break(self) -> None:
-        if self.is_broken:
-            raise DatabaseError("the disk is full")
-
-    async def _hold(self, method: str) -> None:
-        if method == self._held:
-            self._held = ""
-            self.reached.set()
-            await self.released.wait()
 
 
 @pytest.fixture
