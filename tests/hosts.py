@@ -1,5 +1,6 @@
 """Faults of a host, made for one process: how it has to be started to see them."""
 
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -21,7 +22,9 @@ class ConnectionTracking:
                 self._write(name, (_NET / name).read_text())
         self._write("netfilter/nf_conntrack_max", f"{most}\n")
         self.holds(count)
-        script = f'mount --bind {self._net} {_NET} && exec "$@"'
+        if shutil.which("unshare") is None:
+            do_without("unshare is missing (Debian: util-linux)")
+        script = f'mount --bind {shlex.quote(str(self._net))} {_NET} && exec "$@"'
         self.prefix = ("unshare", "--mount", "sh", "-c", script, "sh")
         """The program, and its arguments, that become a process which sees it. Needs root."""
         tried = subprocess.run([*self.prefix, "true"], capture_output=True, text=True, check=False)

@@ -1,3 +1,4 @@
+import os
 import resource
 import subprocess
 import sys
@@ -95,7 +96,10 @@ HEAP_OF_A_THREAD = 64 << 20
 
 
 def output(program: str) -> str:
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=variables, capture_output=True, text=True, check=True
+    )
     return done.stdout
 
 

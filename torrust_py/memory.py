@@ -22,17 +22,17 @@ def use_one_heap() -> None:
     """Let threads that start from now on share the heap of the first. Each would have one of its own, and
     what it frees there would seldom be used again. Nothing happens without glibc.
     """
-    import ctypes
+    with contextlib.suppress(AttributeError, ImportError):
+        import ctypes
 
-    with contextlib.suppress(AttributeError):
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def give_back_unused() -> None:
-    """What was taken and freed goes back to the system, in a millisecond. Nothing happens without glibc."""
-    import ctypes
+    """What was taken and freed goes back to the system. Nothing happens without glibc."""
+    with contextlib.suppress(AttributeError, ImportError):
+        import ctypes
 
-    with contextlib.suppress(AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
 
 

@@ -236,7 +236,7 @@ def test_without_memory_the_tracker_answers_on(start: Start, configure: Configur
 
 
 FLOOD = 150_000
-SPARE = 24 << 20  # bytes of address space; a third of it is not for peers
+SPARE = 32 << 20  # bytes of address space; half of it is not for peers
 
 
 def drained(client: socket.socket) -> int:

@@ -1290,14 +1290,16 @@ from torrust_py.core.types import AnnounceEvent, Endpoint, Families, InfoHash, P
 def announce(swarms, peer):
     swarms.announce(INFO_HASH, peer.endpoint, peer, num_want=9, families=Families.IPV4, now_ms=10**9)
 
-spare, INFO_HASH, swarms = int(sys.argv[1]), InfoHash(bytes(20)), make_swarms(sys.argv[2])()
+spare, before, INFO_HASH = int(sys.argv[1]), int(sys.argv[3]), InfoHash(bytes(20))
+swarms = make_swarms(sys.argv[2])()
 peers = [
     Peer(Endpoint(number.to_bytes(4) + b"\\1\\1"), PeerId(bytes(20)), 0, 0, number % 3, AnnounceEvent.NONE)
-    for number in range(60_000)
+    for number in range(60_000 + before)
 ]
-announce(swarms, peers.pop())
+for _ in range(before):
+    announce(swarms, peers.pop())
 pages = int(open("/proc/self/statm").read().split()[0])
-kept, failed, limits = 1, 0, resource.getrlimit(resource.RLIMIT_AS)
+kept, failed, limits = before, 0, resource.getrlimit(resource.RLIMIT_AS)
 resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + spare, limits[1]))
 for peer in peers:
     try:
@@ -1311,6 +1313,7 @@ resource.setrlimit(resource.RLIMIT_AS, limits)
 there = [one.peer for step in swarms.peers(INFO_HASH) for one in step]
 replaced = swarms.pressure().replaced_peers
 assert failed + replaced > 0, "memory was short"
+assert failed < 200 or before == 1, "it looks before it grows by a step"
 assert kept <= len(there) + replaced <= kept + failed
 assert len(there) == len(set(there))
 seeders = sum(peer.left == 0 for peer in there)
@@ -1322,11 +1325,17 @@ assert swarms.totals()[1:] == (0, 0, 0)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("spare", [0, 300_000, 1_000_000, 2_500_000])
-def test_a_process_without_memory_loses_announces_and_nothing_else(spare: int, form: str) -> None:
+@pytest.mark.parametrize(
+    ("spare", "before"),
+    [(0, 1), (300_000, 1), (1_000_000, 1), (2_500_000, 1), (10_000_000, 70_000), (14_000_000, 70_000)],
+)
+def test_a_process_without_memory_loses_announces_and_nothing_else(
+    spare: int, before: int, form: str
+) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", OUT_OF_MEMORY, str(spare), form], capture_output=True, text=True, check=False
-    )
+        [sys.executable, "-c", OUT_OF_MEMORY, str(spare), form, str(before)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
 
 

@@ -239,9 +239,22 @@ async def test_new_tables_of_mysql_have_transactions_and_keys_that_differ_by_cas
     assert [tuple(row) for row in made] == [("InnoDB", "utf8mb4_bin")]
 
 
-def test_sqlite_does_without_the_dialects_of_servers() -> None:
+OPEN = """
+import asyncio, sys
+from torrust_py.databases import open_database
+
+async def open_it():
+    async with open_database("sqlite3", sys.argv[1]):
+        print(*sys.modules)
+
+asyncio.run(open_it())
+"""
+
+
+def test_sqlite_does_without_the_dialects_of_servers(database_path: Path) -> None:
     """They take memory and time at the start."""
-    used = "import sys; import torrust_py.databases; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", used], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", OPEN, str(database_path)], capture_output=True, text=True, check=True
+    )
     assert "sqlalchemy.dialects.sqlite" in done.stdout.split()
     assert not {"sqlalchemy.dialects.mysql", "sqlalchemy.dialects.postgresql"} & set(done.stdout.split())

@@ -47,9 +47,10 @@ from torrust_py.core.types import (
     SwarmView,
 )
 
-MEMORY_TO_SPARE = 8 << 20
-"""Bytes that must be to be had before a peer is added, so that all else finds memory too. Where there are
-fewer, the tracker is full: a new peer takes the place of another.
+MEMORY_TO_SPARE = 16 << 20
+"""Bytes that must be to be had before a peer is added, so that all else finds memory too: more than the
+native form takes from the system at a time. Where there are fewer, the tracker is full: a new peer takes the
+place of another.
 """
 
 NEW_PEERS_A_LOOK = 256

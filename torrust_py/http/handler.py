@@ -214,7 +214,6 @@ class HttpHandler:
         if client is None:
             self._tracker.check_torrent(request.info_hash)  # one that is refused hides an unknown client
             raise NoForwardedAddress
-        self._callers.note_announce(client, request.port)
         swarm = self._tracker.announce(
             request.info_hash,
             self._tracker.endpoint(client, request.port),
@@ -223,6 +222,7 @@ class HttpHandler:
             families=_BOTH,
             now_ms=now_ms,
         )
+        self._callers.note_announce(client, request.port)
         return _ANNOUNCED, self._announce_body(request, swarm)
 
     def _announce_body(self, request: AnnounceRequest, swarm: SwarmView) -> bytes:

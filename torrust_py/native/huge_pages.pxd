@@ -3,7 +3,8 @@
 table of pages, which in a virtual machine costs as much as all else that is done for an announce.
 
 These are hints to the kernel, which may be set not to heed them (/sys/kernel/mm/transparent_hugepage/enabled). Of
-the heap they are given with a glibc only, whose heap has one end.
+the heap they are given with a glibc only, whose heap has one end. (Its own thresholds, which change as it goes, end
+with ours, and so does what the environment says of them.)
 """
 
 from libc.stdint cimport uintptr_t
@@ -23,21 +24,23 @@ cdef extern from *:
     #include <malloc.h>
     #include <unistd.h>
     #define END_OF_HEAP() sbrk(0)
-    #define GROW_HEAP_BY(size) ((void)mallopt(M_TOP_PAD, (size)))
+    #define USE_HEAP(step, largest) \
+        ((void)mallopt(M_TOP_PAD, (step)), (void)mallopt(M_TRIM_THRESHOLD, 2 * (step)), \
+         (void)mallopt(M_MMAP_THRESHOLD, (largest)))
     #else
     #define END_OF_HEAP() NULL
-    #define GROW_HEAP_BY(size) ((void)(size))
+    #define USE_HEAP(step, largest) ((void)(step), (void)(largest))
     #endif
     #endif
     """
     void ADVISE(void *, size_t) noexcept nogil
     void *END_OF_HEAP() noexcept nogil
-    void GROW_HEAP_BY(int) noexcept nogil
+    void USE_HEAP(int step, int largest) noexcept nogil
 
 cdef enum:
     PAGE = 0x1000
     LARGE_ARRAY = 0x400000
-    HEAP_STEP = 0x1000000
+    HEAP_STEP = 0x800000
 
 
 cdef inline void use_huge_pages(void *start, size_t size) noexcept nogil:
@@ -47,13 +50,21 @@ cdef inline void use_huge_pages(void *start, size_t size) noexcept nogil:
         ADVISE(<void *>first, <uintptr_t>start + size - first)
 
 
-cdef inline void *use_huge_pages_of_heap(void *known) noexcept nogil:
-    """For what the heap has grown by since it ended at `known`; where it ends now. At first `known` is NULL: from then
-    on it grows in steps that are large enough.
+cdef struct Heap:
+    # Huge pages were asked for from `start` to `end`. Both are NULL until then.
+    void *start
+    void *end
+
+
+cdef inline void use_huge_pages_of_heap(Heap *heap) noexcept nogil:
+    """For what the heap has grown by since this was called first. From then on it grows in steps that are large enough,
+    and has all but large arrays, be they only kept for a moment: memory that comes anew each time costs the more the
+    slower a machine is at making it.
     """
     cdef void *end = END_OF_HEAP()
-    if known == NULL:
-        GROW_HEAP_BY(HEAP_STEP)
-    elif end > known:
-        ADVISE(known, <uintptr_t>end - <uintptr_t>known)
-    return end
+    if heap.start == NULL:
+        USE_HEAP(HEAP_STEP, LARGE_ARRAY)
+        heap.start = end
+    elif end != heap.end and end > heap.start:  # all of it: it may have shrunk in between
+        ADVISE(heap.start, <uintptr_t>end - <uintptr_t>heap.start)
+    heap.end = end

@@ -3,6 +3,7 @@
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from torrust_py.native.huge_pages cimport Heap
 from torrust_py.native.siphash cimport SipKey
 
 
@@ -58,7 +59,7 @@ cdef struct Store:
     # whether memory is nearly used up, and after how many new peers that is looked at again
     bint is_short
     uint32_t until_look
-    void *heap_end  # up to where huge pages were asked for; NULL for few peers
+    Heap heap
     int64_t max_peer_timeout
     bint remove_peerless
     bint keep_completed

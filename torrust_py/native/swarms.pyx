@@ -17,7 +17,7 @@ from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memmove, memset
 
 from torrust_py.native.buckets cimport bucket_of, split_from
-from torrust_py.native.huge_pages cimport use_huge_pages, use_huge_pages_of_heap
+from torrust_py.native.huge_pages cimport HEAP_STEP, LARGE_ARRAY, use_huge_pages, use_huge_pages_of_heap
 from torrust_py.native.prefetch cimport PREFETCH_READ, PREFETCH_WRITE
 from torrust_py.native.siphash cimport SipKey, table_hash
 
@@ -73,11 +73,12 @@ cdef enum:
     MANY_PEERS = 65536  # from there on, what comes is kept in huge pages
     PEERS_A_HUGE_PAGE = 1024  # so often more of them are asked for
     A_LOOK = 256
-    TO_SPARE = 8388608
+    TO_SPARE = 16777216
 
 
 cdef struct Large:
-    # A half of more than SMALL peers, one line of the processor's cache. `heads` and `next` are its table from endpoint to position.
+    # A half of more than SMALL peers, one line of the processor's cache. `heads` and `next` are its table from
+    # endpoint to position.
     uint32_t count
     uint32_t leechers
     uint32_t capacity
@@ -653,7 +654,7 @@ cdef int64_t add_peer(Store *store, Half *half, const Announce *request) noexcep
 cdef inline void keep_up_with_heap(Store *store) noexcept nogil:
     cdef uint64_t peers = store.seeders + store.leechers
     if peers >= MANY_PEERS and peers % PEERS_A_HUGE_PAGE == 0:
-        store.heap_end = use_huge_pages_of_heap(store.heap_end)
+        use_huge_pages_of_heap(&store.heap)
 
 
 cdef void remove_peer(Store *store, Half *half, uint32_t position) noexcept nogil:
@@ -1508,7 +1509,7 @@ cdef bytes chosen_bytes(Store *store, const View *view, int family):
 
 
 assert WHOLE == MOST_PEERS and PART == PEERS_A_PART
-assert A_LOOK == NEW_PEERS_A_LOOK and TO_SPARE == MEMORY_TO_SPARE
+assert A_LOOK == NEW_PEERS_A_LOOK and TO_SPARE == MEMORY_TO_SPARE >= HEAP_STEP + LARGE_ARRAY
 cdef int64_t MOST_SECONDS = 0x10000000000  # so that no time overflows
 cdef object EVENTS = tuple(AnnounceEvent)
 cdef object OF_IPV4 = Families.IPV4

@@ -43,7 +43,7 @@ def _is_clock_synchronised() -> bool | None:
     """adjtimex(2)"""
     if os.uname().sysname != "Linux":
         return None
-    import ctypes  # late: it costs half a megabyte where nothing else needs it
+    import ctypes  # late: the doctor and others need it only here
 
     state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_SIZE))
     return None if state < 0 else state != _TIME_ERROR
