@@ -15,6 +15,7 @@ from torrust_py.core.statistics import Door, DoorCounts
 from torrust_py.core.tracker import Rules, Tracker
 from torrust_py.core.types import packed_address
 from torrust_py.http import HttpHandler
+from torrust_py.http.callers import Callers
 from torrust_py.http.requests import HttpRequest
 
 NOW = 1_795_487_629  # Tue, 24 Nov 2026 02:33:49 GMT
@@ -60,7 +61,10 @@ class Room:
         self.tracker = Tracker(
             rules, swarms=self.swarms, whitelist=self.whitelist, blacklist=self.blacklist, keys=keys
         )
-        self.handler = HttpHandler(self.tracker, self.statistics, on_reverse_proxy=on_reverse_proxy)
+        self.callers = Callers()
+        self.handler = HttpHandler(
+            self.tracker, self.statistics, on_reverse_proxy=on_reverse_proxy, callers=self.callers
+        )
 
     def response(
         self,

@@ -246,6 +246,13 @@ def test_a_well_formed_key_means_nothing_to_a_public_tracker(target: str, room: 
 # --- the whitelist
 
 
+@pytest.mark.parametrize(("listed", "announces"), [(False, 1), (True, 0)])
+def test_who_is_refused_is_no_caller(listed: bool, announces: int, make_room: MakeRoom) -> None:
+    room = make_room(listed=listed)
+    room.ask(ANNOUNCE)
+    assert room.callers.take()[0].announces == announces
+
+
 @pytest.mark.clause("3.5.10")
 def test_a_torrent_that_is_not_listed_is_refused(make_room: MakeRoom) -> None:
     room = make_room(listed=True)
