@@ -22,14 +22,14 @@ from torrust_py.databases import open_database
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
 
-_PAGES = Path(__file__).parent / "pages"
+_LONG = {Path(__file__).parent / room for room in ("pages", "clients")}
 _Row = TypeVar("_Row")
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files that take minutes come first: where two run side by side, none of them is left for the end."""
-    items.sort(key=lambda item: _PAGES not in item.path.parents)
+    items.sort(key=lambda item: item.path.parent not in _LONG)
 
 
 async def _batches(rows: Iterable[_Row]) -> AsyncIterator[Sequence[_Row]]:
