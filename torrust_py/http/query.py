@@ -3,8 +3,8 @@
 Names and values stay as they came, undecoded; only binary values are percent-decoded, by who knows them to be
 binary. `+` is never a space.
 
-`find` and not `in` looks for a byte: `in` first tries what it is given as an integer, which takes five times
-as long.
+`find` and not `in` looks for a byte: `in` first tries what it is given as an integer, and takes more than
+twice as long.
 """
 
 import codecs
