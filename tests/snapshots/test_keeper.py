@@ -298,7 +298,7 @@ async def test_a_failure_to_write_leaves_the_old_one_and_is_made_good_by_the_nex
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, call, fail)
         await keeper.save()
-        await asyncio.wrap_future(keeper._thread.submit(int))  # what is given up is cleared away
+        await keeper._thread.call(int)  # what is given up is cleared away
     assert lines() == [
         f"WARNING The snapshot {file} is not written, an older one stays: No space left on device"
     ]
@@ -327,7 +327,7 @@ async def test_a_save_that_is_cancelled_leaves_the_old_one_and_no_trace(keep: Ke
     with pytest.raises(asyncio.CancelledError):
         await saving
     may_go_on.set()
-    await asyncio.wrap_future(keeper._thread.submit(int))
+    await keeper._thread.call(int)
     assert os.listdir(file.parent) == []
     await keeper.save()
     assert os.listdir(file.parent) == [file.name]

@@ -1,4 +1,5 @@
 import asyncio
+import gc
 import threading
 
 import pytest
@@ -11,6 +12,34 @@ async def test_a_call_returns_or_raises_what_its_function_does() -> None:
     assert await thread.call(divmod, 7, 3) == (2, 1)
     with pytest.raises(ZeroDivisionError):
         await thread.call(divmod, 7, 0)
+    thread.close()
+
+
+async def test_a_failure_that_nobody_waits_for_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    thread = FileThread()
+    thread.submit(divmod, 7, 0)
+    await thread.call(int)
+    gc.collect()
+    assert caplog.records == []
+    thread.close()
+
+
+async def test_a_call_may_end_after_its_loop() -> None:
+    thread, has_begun, may_end = FileThread(), threading.Event(), threading.Event()
+
+    def wait() -> None:
+        has_begun.set()
+        may_end.wait()
+
+    async def ask() -> None:
+        thread.submit(wait)
+
+    loop = asyncio.new_event_loop()
+    await asyncio.to_thread(loop.run_until_complete, ask())
+    has_begun.wait()
+    loop.close()
+    may_end.set()
+    assert await thread.call(divmod, 7, 3) == (2, 1)  # it goes on
     thread.close()
 
 

@@ -15,6 +15,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport UINT32_MAX, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memmove, memset
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from torrust_py.native.buckets cimport bucket_of, split_from
 from torrust_py.native.huge_pages cimport HEAP_STEP, LARGE_ARRAY, use_huge_pages, use_huge_pages_of_heap
@@ -67,6 +68,7 @@ cdef enum:
     PART = 32
     RECORDS_A_STEP = 16
     EXPORT_STEP = 131072  # bytes
+    EXPORT_TIME = 50_000  # nanoseconds
     BUCKETS_A_STEP = 4096
     BUCKETS_A_UNIT = 8  # of the expiry pass: so many buckets cost what a torrent costs
     NO_PEER = 0xFFFFFFFF
@@ -103,6 +105,14 @@ cdef struct Half:
     uint8_t *endpoints
     uint8_t *details
     Large *large  # NULL in a small one
+
+
+cdef struct Part:
+    # Of a swarm that is exported in parts.
+    uint32_t count
+    uint32_t seen[PART]
+    uint8_t endpoints[PART * 18]
+    uint8_t details[PART * DETAILS]
 
 
 # --- chance
@@ -1222,59 +1232,73 @@ cdef bint goes_on(Round *round, uint64_t buckets) noexcept nogil:
     return False
 
 
-cdef uint32_t next_positions(const Half *half, Round *round, uint32_t *positions) noexcept nogil:
+cdef inline int64_t clock_ns() noexcept nogil:
+    cdef timespec time
+    clock_gettime(CLOCK_MONOTONIC, &time)
+    return time.tv_sec * <int64_t>1_000_000_000 + time.tv_nsec
+
+
+cdef inline void copy_peer(Part *part, const Half *half, uint32_t position) noexcept nogil:
+    memcpy(part.seen + part.count, half.seen + position, 4)
+    memcpy(part.endpoints + part.count * half.size, endpoint_at(half, position), half.size)
+    memcpy(part.details + part.count * DETAILS, half.details + DETAILS * <size_t>position, DETAILS)
+    part.count += 1
+
+
+cdef void copy_next(Part *part, const Half *half, Round *round, int64_t until) noexcept nogil:
     """Up to PART peers of the half from a bucket of its table on, which then is the one to go on at.
 
-    By bucket, since a peer may change its position meanwhile.
+    By bucket, since a peer may change its position meanwhile. Four buckets after `until` at most.
     """
-    cdef uint32_t count = 0
     cdef uint32_t before
     cdef uint32_t position
     if half.large == NULL:
         for position in range(half.count):
-            positions[position] = position
-        return half.count
+            copy_peer(part, half, position)
+        return
     while round.at < round.end:
-        before = count
+        before = part.count
         position = half.large.heads[round.at]
-        while position != NO_PEER and count < PART:
-            positions[count] = position
-            count += 1
+        while position != NO_PEER and part.count < PART:
+            copy_peer(part, half, position)
             position = half.large.next[position]
         if position != NO_PEER and before > 0:
-            return before
+            part.count = before
+            return
         round.at += 1
-    return count
+        if round.at % 4 == 0 and part.count > 0 and clock_ns() > until:
+            return
 
 
-cdef size_t write_part(uint8_t *out, Swarm *swarm, Cursor *cursor, uint32_t *peers) noexcept nogil:
+cdef size_t write_part(
+    uint8_t *out, Swarm *swarm, Cursor *cursor, uint32_t *peers, int64_t until
+) noexcept nogil:
     """A record of the next peers; its size. `cursor.family` is 2 when there are no more."""
-    cdef uint32_t positions[PART]
-    cdef size_t at = RECORD_HEAD
-    cdef uint32_t number
-    cdef uint32_t count
     cdef int family = cursor.family
+    cdef size_t at = RECORD_HEAD
+    cdef Part part
     cdef Half half
+    part.count = 0
     open_half(swarm, family, &half)
     if half.large != NULL and (cursor.peers.end == 0 or cursor.peers.end > half.large.buckets):
         memset(&cursor.peers, 0, sizeof(Round))  # it begins, or has become small and large again
         cursor.peers.end = half.large.buckets
-    count = next_positions(&half, &cursor.peers, positions)
-    for number in range(count):
-        memcpy(out + at, half.seen + positions[number], 4)
-        at += 4
-    for number in range(count):
-        memcpy(out + at, endpoint_at(&half, positions[number]), half.size)
-        at += half.size
-    for number in range(count):
-        memcpy(out + at, half.details + DETAILS * <size_t>positions[number], DETAILS)
-        at += DETAILS
-    write_head(out, swarm, not cursor.has_begun, count if family == IPV4 else 0, count if family == IPV6 else 0)
+    copy_next(&part, &half, &cursor.peers, until)
+    memcpy(out + at, part.seen, 4 * part.count)
+    at += 4 * part.count
+    memcpy(out + at, part.endpoints, half.size * part.count)
+    at += half.size * part.count
+    memcpy(out + at, part.details, DETAILS * part.count)
+    at += DETAILS * part.count
+    write_head(
+        out, swarm, not cursor.has_begun,
+        part.count if family == IPV4 else 0, part.count if family == IPV6 else 0,
+    )
     cursor.has_begun = True
     if half.large == NULL or not goes_on(&cursor.peers, half.large.buckets):
         cursor.family += 1
         cursor.peers.end = 0
-    peers[0] += count
+    peers[0] += part.count
     return at
 
 
@@ -1296,7 +1320,12 @@ cdef void stop_at(Cursor *cursor, const Swarm *swarm) noexcept nogil:
 cdef size_t export_step(
     Store *store, Cursor *cursor, uint8_t *out, uint32_t *torrents, uint32_t *peers
 ) noexcept nogil:
-    """Write records into EXPORT_STEP bytes; how many bytes. A part of a swarm has a step of its own."""
+    """Write records into EXPORT_STEP bytes; how many bytes. A part of a swarm has a step of its own.
+
+    It takes EXPORT_TIME and four torrents or buckets of peers more: usually a tenth of that, but the first touch
+    of a page may take longer than all of it, where the machine is a virtual one.
+    """
+    cdef int64_t until = clock_ns() + EXPORT_TIME
     cdef uint64_t last = min(cursor.torrents.at + BUCKETS_A_STEP, cursor.torrents.end)
     cdef size_t used = 0
     cdef uint32_t of_swarm
@@ -1315,7 +1344,7 @@ cdef size_t export_step(
                     stop_at(cursor, swarm)
                     return used
                 torrents[0] += not cursor.has_begun
-                used = write_part(out, swarm, cursor, peers)
+                used = write_part(out, swarm, cursor, peers, until)
                 if cursor.family < 2:
                     stop_at(cursor, swarm)
                 else:
@@ -1330,6 +1359,9 @@ cdef size_t export_step(
             torrents[0] += 1
             peers[0] += of_swarm
             swarm = swarm.next
+            if torrents[0] % 4 == 0 and clock_ns() > until:
+                stop_at(cursor, swarm)
+                return used
         stop_at(cursor, NULL)
     return used
 

@@ -4,7 +4,8 @@ import asyncio
 import queue
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
+from contextlib import suppress
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 _P = ParamSpec("_P")
@@ -22,20 +23,29 @@ class FileThread:
 
     async def call(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """What `function` returns or raises. A call that has begun goes on though this is cancelled."""
-        return await asyncio.wrap_future(self.submit(function, *args, **kwargs))
+        return await self.submit(function, *args, **kwargs)
 
-    def submit(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> "Future[_T]":
-        future: Future[_T] = Future()
+    def submit(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> "asyncio.Future[_T]":
+        """What `call` waits for; whoever does not is not told of a failure."""
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+
+        def settle(method: Callable[..., None], outcome: object) -> None:
+            if not future.done():  # it may have been cancelled
+                method(outcome)
+                future.exception()  # who does not wait need not be told
 
         def run() -> None:
-            if not future.set_running_or_notify_cancel():
+            if future.cancelled():
                 return
             try:
-                result = function(*args, **kwargs)
+                outcome = function(*args, **kwargs)
             except BaseException as error:  # whoever waits gets it, as from any call
-                future.set_exception(error)
+                settled = partial(settle, future.set_exception, error)
             else:
-                future.set_result(result)
+                settled = partial(settle, future.set_result, outcome)
+            with suppress(RuntimeError):  # nobody waits in a loop that is closed
+                loop.call_soon_threadsafe(settled)
 
         self._calls.put(run)
         return future
