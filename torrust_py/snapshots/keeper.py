@@ -122,6 +122,7 @@ class SnapshotKeeper:
     async def save(self) -> None:
         """Write the swarms as they are, a little at a time. The old file stays until the new one is whole."""
         start = time.monotonic()
+        await asyncio.sleep(0)  # what has been idle until now is slow, and the rest has a turn of its own
         try:
             written = await self._write()
         except (OSError, MemoryError) as error:
