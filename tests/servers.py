@@ -6,7 +6,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import threading
@@ -22,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
+from tests.ports import free_port
 from tests.skips import do_without
 from torrust_py.databases import open_database
 
@@ -173,7 +173,7 @@ class Server:
         if self._user is not None:
             shutil.chown(directory, self._user)
         self._log = (directory / "log").open("wb")
-        self.port = _free_port()
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         with contextlib.ExitStack() as failure:
             failure.callback(self.close)
@@ -350,9 +350,3 @@ def running_server(driver: str) -> Iterator[Server]:
             yield server
         finally:
             server.close()
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])

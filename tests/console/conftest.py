@@ -8,6 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from tests.ports import free_port
+
 Answer = Callable[[bytes], bytes]
 
 
@@ -72,8 +74,4 @@ def http_tracker() -> Iterator[Callable[..., str]]:
 @pytest.fixture
 def closed_port() -> int:
     """Where nobody listens, over TCP nor over UDP."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
-        tcp.bind(("127.0.0.1", 0))
-        port: int = tcp.getsockname()[1]
-        udp.bind(("127.0.0.1", port))
-        return port
+    return free_port()

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 from click.testing import CliRunner, Result
 
+from tests.ports import free_port
 from torrust_py.console import udp_client
 from torrust_py.console.udp_client import BadArgument, main, resolve_tracker
 from torrust_py.core.types import SwarmCounts, SwarmView
@@ -185,10 +186,7 @@ def test_a_silent_tracker_is_a_time_out(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_tracker_that_is_away_is_an_error() -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as gone:
-        gone.bind(("127.0.0.1", 0))
-        port = gone.getsockname()[1]
-    result = run("announce", f"127.0.0.1:{port}", INFO_HASH)
+    result = run("announce", f"127.0.0.1:{free_port()}", INFO_HASH)
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith("Error: Failed to receive a connect response, with error: ")
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.contract.announcers import Announcers, numbered
+from tests.ports import free_port
 from torrust_py.udp.packets import AnnounceResponse, ErrorResponse, encode_connect_request
 
 pytestmark = pytest.mark.slow
@@ -23,12 +24,9 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def config(configure: Callable[..., str]) -> str:
     """One UDP tracker on a port that is free now, and a line per request."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     services = f"""
         [[udp_trackers]]
-        bind_address = "127.0.0.1:{port}"
+        bind_address = "127.0.0.1:{free_port()}"
         [health_check_api]
         bind_address = "127.0.0.1:0"
     """

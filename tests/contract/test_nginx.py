@@ -16,6 +16,7 @@ from urllib.parse import quote_from_bytes
 import bencodepy
 import pytest
 
+from tests.ports import free_port
 from tests.skips import do_without
 
 pytestmark = pytest.mark.slow
@@ -30,12 +31,6 @@ def block(language: str) -> str:
     found = re.search(rf"```{language}\n(.*?)```", PAGE.read_text(), re.DOTALL)
     assert found is not None
     return found[1]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as bound:
-        number: int = bound.getsockname()[1]
-    return number
 
 
 class Proxied:

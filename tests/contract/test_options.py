@@ -13,6 +13,7 @@ from urllib.parse import quote_from_bytes
 import bencodepy
 import pytest
 
+from tests.ports import free_port
 from torrust_py.udp.packets import AnnounceResponse, encode_connect_request
 
 pytestmark = pytest.mark.slow
@@ -82,9 +83,7 @@ def levels(lines: list[str]) -> set[str]:
 def test_the_threshold_decides_which_lines_are_printed(
     launch: Start, configure: Configure, threshold: str, expected: set[str]
 ) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = free.getsockname()
+    address = "127.0.0.1", free_port()
     services = f'[http_api]\nbind_address = "127.0.0.1:{address[1]}"\n{HEALTH}'
     daemon = launch(configure(services=services).replace('"info"', f'"{threshold}"'))
     assert b" 500 " in answer_of(daemon, address, b"GET /api/v1/stats HTTP/1.0\r\n\r\n")

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests import forms
+from tests.ports import free_port
 
 pytestmark = pytest.mark.slow
 
@@ -384,7 +385,7 @@ def test_a_start_that_fails_late_leaves_nothing_running(launch: Start, configure
         taken.listen()
         services = f"""
             [[udp_trackers]]
-            bind_address = "127.0.0.1:0"
+            bind_address = "127.0.0.1:{free_port()}"
             [health_check_api]
             bind_address = "127.0.0.1:{taken.getsockname()[1]}"
         """

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.ports import free_port
+
 pytestmark = pytest.mark.slow
 
 Start = Callable[..., Any]
@@ -124,8 +126,10 @@ def test_a_signal_during_the_start_ends_it(
 
 
 @pytest.mark.clause("1.7.8")
-def test_the_ports_are_free_afterwards(start: Start) -> None:
-    daemon = start()
+def test_the_ports_are_free_afterwards(start: Start, configure: Configure) -> None:
+    tables = ("[[udp_trackers]]", "[[http_trackers]]", "[http_api]", "[health_check_api]")
+    services = "\n".join(f'{table}\nbind_address = "127.0.0.1:{free_port()}"' for table in tables)
+    daemon = start(configure(services=services))
     addresses = [daemon.address(service) for service in ("http", "api", "health")]
     udp = daemon.address("udp")
     daemon.stop()

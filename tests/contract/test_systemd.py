@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests.contract.doors import announce_request, connection_id
+from tests.ports import free_port
 from tests.skips import do_without
 from torrust_py.udp.packets import encode_connect_request
 
@@ -117,8 +118,7 @@ def test_a_socket_that_no_service_is_configured_for_is_named(launch: Start, conf
 def test_a_socket_for_ipv6_only_does_not_serve_a_dual_stack_address(
     launch: Start, configure: Configure
 ) -> None:
-    with udp_socket("::1") as bound:
-        number = port(bound)
+    number = free_port()
     with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as bound:
         bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         bound.bind(("::", number))

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.ports import free_port
 from torrust_py.udp.packets import AnnounceResponse
 
 pytestmark = pytest.mark.slow
@@ -37,15 +38,6 @@ def answer_of(host: str, port: int) -> bytes:
 def exchange(client: socket.socket, datagram: bytes) -> bytes:
     client.send(datagram)
     return client.recv(2048)
-
-
-def free_port() -> int:
-    """A UDP port that nobody has at any address just now."""
-    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as free:
-        free.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        free.bind(("::", 0))
-        port: int = free.getsockname()[1]
-        return port
 
 
 @pytest.mark.clause("4.6.5")

@@ -11,7 +11,6 @@ import math
 import random
 import re
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -21,6 +20,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, quote_from_bytes, urlencode
 
 from tests.contract.conftest import Daemon, UdpConversation, document
+from tests.ports import free_port
 
 DOCS = Path(__file__).parents[2] / "docs"
 DASHBOARD = DOCS / "grafana-dashboard.json"
@@ -278,8 +278,7 @@ def _prometheus(directory: Path, api: tuple[str, int]) -> Iterator[Prometheus]:
     config.write_text(
         SCRAPE_CONFIG.format(token=directory / "token", target=f"{api[0]}:{api[1]}", interval="1s")
     )
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     with (directory / "prometheus.log").open("wb") as log:
         process = subprocess.Popen(
             [program, f"--config.file={config}", f"--storage.tsdb.path={directory}/tsdb",

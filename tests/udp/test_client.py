@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from tests.ports import free_port
 from torrust_py.core.types import AnnounceEvent, InfoHash, PeerId, SwarmCounts
 from torrust_py.udp import BadPacket, UdpClient, open_udp_client
 from torrust_py.udp.packets import (
@@ -186,9 +187,6 @@ async def test_a_question_that_was_lost_is_answered_when_it_comes_again() -> Non
 
 
 async def test_a_port_where_nobody_listens_is_refused() -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
-    async with open_udp_client("127.0.0.1", port, patience=10) as client:
+    async with open_udp_client("127.0.0.1", free_port(), patience=10) as client:
         with pytest.raises(ConnectionRefusedError):
             await client.connect()
