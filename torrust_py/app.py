@@ -298,7 +298,7 @@ async def _save_snapshot(snapshot: SnapshotKeeper) -> None:
     try:
         async with asyncio.timeout(_LAST_WRITE):
             if snapshot.is_outdated:
-                await snapshot.save()
+                await snapshot.save(in_haste=True)
     except TimeoutError:
         _app_log.error("The last snapshot is not written, an older one stays: it took over %s s", _LAST_WRITE)
     finally:

@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import errno
 import logging
 import os
@@ -15,6 +16,7 @@ from torrust_py.core.records import BadRecords
 from torrust_py.core.swarms import Exported, Limits, PortableSwarms, Swarms
 from torrust_py.core.types import AnnounceEvent, Endpoint, Families, InfoHash, Peer, PeerId, SwarmPeer
 from torrust_py.snapshots import SnapshotKeeper
+from torrust_py.snapshots.files import NewSnapshot
 from torrust_py.snapshots.format import Header, SnapshotEncoder, Totals
 
 DAY_MS = 86_400_000
@@ -307,6 +309,63 @@ async def test_a_failure_to_write_leaves_the_old_one_and_is_made_good_by_the_nex
     assert os.listdir(file.parent) == [file.name]
     await keeper.save()
     assert content(file) != old
+
+
+class Three(PortableSwarms):
+    """Three slices."""
+
+    def export_swarms(self) -> Iterator[Exported]:
+        for number in range(3):
+            yield Exported(bytes([number]) * 2**16, 1, 1)
+
+
+@pytest.mark.parametrize("number", range(3))
+async def test_a_slice_that_is_not_written_ends_the_save(
+    keep: Keep, file: Path, lines: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Also the next one, which is made by then."""
+    tried = []
+
+    def write(_: NewSnapshot, records: bytes) -> None:
+        tried.append(records[0])
+        if records[0] == number:
+            fail()
+
+    monkeypatch.setattr(NewSnapshot, "write_records", write)
+    keeper = keep(Three())
+    await keeper.save()
+    await keeper._thread.call(int)
+    assert tried == list(range(number + 1))
+    assert lines() == [
+        f"WARNING The snapshot {file} is not written, an older one stays: No space left on device"
+    ]
+    assert os.listdir(file.parent) == []
+
+
+async def test_a_save_in_haste_writes_the_same(keep: Keep, file: Path) -> None:
+    swarms = PortableSwarms()
+    fill(swarms)
+    keeper = keep(swarms)
+    await keeper.save()
+    old = content(file)
+    await keeper.save(in_haste=True)
+    assert content(file) == old
+
+
+@pytest.mark.parametrize("turns", range(1, 12))
+async def test_a_save_that_is_cancelled_at_any_turn_leaves_no_trace(
+    keep: Keep, file: Path, caplog: pytest.LogCaptureFixture, turns: int
+) -> None:
+    keeper = keep(Three())
+    saving = asyncio.ensure_future(keeper.save())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    saving.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await saving
+    await keeper._thread.call(int)
+    assert os.listdir(file.parent) in ([], [file.name])
+    assert not [record for record in caplog.records if record.levelno > logging.INFO]
 
 
 async def test_a_save_that_is_cancelled_leaves_the_old_one_and_no_trace(keep: Keep, file: Path) -> None:

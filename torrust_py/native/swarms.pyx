@@ -1248,7 +1248,8 @@ cdef inline void copy_peer(Part *part, const Half *half, uint32_t position) noex
 cdef void copy_next(Part *part, const Half *half, Round *round, int64_t until) noexcept nogil:
     """Up to PART peers of the half from a bucket of its table on, which then is the one to go on at.
 
-    By bucket, since a peer may change its position meanwhile. Four buckets after `until` at most.
+    By bucket, since a peer may change its position meanwhile. After every fourth it ends if it is later than
+    `until` and has found one.
     """
     cdef uint32_t before
     cdef uint32_t position
@@ -1322,8 +1323,8 @@ cdef size_t export_step(
 ) noexcept nogil:
     """Write records into EXPORT_STEP bytes; how many bytes. A part of a swarm has a step of its own.
 
-    It takes EXPORT_TIME and four torrents or buckets of peers more: usually a tenth of that, but the first touch
-    of a page may take longer than all of it, where the machine is a virtual one.
+    It looks at the clock after each large torrent and every fourth, and ends EXPORT_TIME after it began: a step
+    usually takes a tenth of that, but longer where memory was idle and the machine is a virtual one.
     """
     cdef int64_t until = clock_ns() + EXPORT_TIME
     cdef uint64_t last = min(cursor.torrents.at + BUCKETS_A_STEP, cursor.torrents.end)
@@ -1359,7 +1360,7 @@ cdef size_t export_step(
             torrents[0] += 1
             peers[0] += of_swarm
             swarm = swarm.next
-            if torrents[0] % 4 == 0 and clock_ns() > until:
+            if (torrents[0] % 4 == 0 or of_swarm > SMALL) and clock_ns() > until:
                 stop_at(cursor, swarm)
                 return used
         stop_at(cursor, NULL)

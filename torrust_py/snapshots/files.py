@@ -4,6 +4,7 @@ the disk, and raises OSError.
 
 import contextlib
 import os
+from io import BytesIO
 from typing import BinaryIO
 
 from torrust_py.snapshots.format import Header, SnapshotEncoder, SnapshotReader, Totals
@@ -12,8 +13,8 @@ _MODE = 0o600  # addresses and peer ids of people
 
 
 class NewSnapshot:
-    """The one that is being written, under a name of its own in the same directory; a leftover of that name,
-    from a process that was killed, goes.
+    """The one that is being written, from its begin on, under a name of its own in the same directory; a
+    leftover of that name, from a process that was killed, goes.
     """
 
     def __init__(self, path: str) -> None:
@@ -22,11 +23,12 @@ class NewSnapshot:
         self._directory = directory or "."
         self._temporary = os.path.join(directory, f".{name}.new")
         self._encoder = SnapshotEncoder()
+        self._file: BinaryIO = BytesIO()
+
+    def begin(self, header: Header) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._temporary)
-        self._file: BinaryIO = open(self._temporary, "xb", opener=_open_private)  # noqa: SIM115 (until the end)
-
-    def write_header(self, header: Header) -> None:
+        self._file = open(self._temporary, "xb", opener=_open_private)  # noqa: SIM115 (until the end)
         self._file.write(self._encoder.header(header))
 
     def write_records(self, records: bytes) -> None:

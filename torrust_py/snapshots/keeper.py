@@ -16,8 +16,17 @@ from torrust_py.snapshots.files import NewSnapshot, check_snapshot, set_aside
 from torrust_py.snapshots.format import BadSnapshot, Header, SnapshotReader, Totals
 from torrust_py.snapshots.thread import FileThread
 
-_SLICE = 0.0005  # seconds between two turns of the loop
-_SLICE_SIZE = 2**16
+
+class _Slice(NamedTuple):
+    """What is exported between two turns of the loop: until one of the two is reached."""
+
+    seconds: float
+    size: int
+    """Bytes."""
+
+
+_SHORT = _Slice(0.0005, 2**16)
+_LONG = _Slice(0.003, 2**20)
 
 _log = logging.getLogger("torrust_tracker::core::snapshots")
 
@@ -119,12 +128,15 @@ class SnapshotKeeper:
 
     # --- writing
 
-    async def save(self) -> None:
-        """Write the swarms as they are, a little at a time. The old file stays until the new one is whole."""
+    async def save(self, *, in_haste: bool = False) -> None:
+        """Write the swarms as they are, a little at a time. The old file stays until the new one is whole.
+
+        `in_haste`: nobody else waits for the loop.
+        """
         start = time.monotonic()
         await asyncio.sleep(0)  # what has been idle until now is slow, and the rest has a turn of its own
         try:
-            written = await self._write()
+            written = await self._write(_LONG if in_haste else _SHORT)
         except (OSError, MemoryError) as error:
             self.failures += 1
             _log.warning("The snapshot %s is not written, an older one stays: %s", self._path, _cause(error))
@@ -133,21 +145,20 @@ class SnapshotKeeper:
             "Snapshot %s written in %s ms: %s torrents, %s peers", self._path, _ms_since(start), *written
         )
 
-    async def _write(self) -> Totals:
+    async def _write(self, most: _Slice) -> Totals:
         header = Header(self._unix_now_ms(), self._origin)
-        new = await self._thread.call(NewSnapshot, self._path)
+        new = NewSnapshot(self._path)
         torrents = peers = 0
         with ExitStack() as failure:  # also when it is cancelled
             failure.callback(self._thread.submit, new.discard)
-            written = self._thread.submit(new.write_header, header)
-            for exported in _slices(self._swarms.export_swarms()):
+            written = self._thread.submit(new.begin, header)
+            await asyncio.sleep(0)
+            for exported in _slices(self._swarms.export_swarms(), most):
                 torrents += exported.torrents
                 peers += exported.peers
                 await written
                 written = self._thread.submit(new.write_records, exported.records)
-                await asyncio.sleep(
-                    0
-                )  # a turn of the loop; a pause until it is written would find cold memory
+                await asyncio.sleep(0)  # the next one is made while this is written, after a turn of the loop
             await written
             totals = Totals(torrents, peers)
             await self._thread.call(new.finish, totals)
@@ -156,21 +167,21 @@ class SnapshotKeeper:
         return totals
 
 
-def _slices(steps: Iterator[Exported]) -> Iterator[Exported]:
-    """The steps of an export, as many together as a moment has room for.
+def _slices(steps: Iterator[Exported], most: _Slice) -> Iterator[Exported]:
+    """The steps of an export, as many together as a slice has room for.
 
     By the clock, since a page of memory that nobody has touched for a while may take a tenth of a millisecond
     where the machine is a virtual one.
     """
-    until = time.monotonic() + _SLICE
+    until = time.monotonic() + most.seconds
     while (step := next(steps, None)) is not None:
         together, size = [step], len(step.records)
-        while size < _SLICE_SIZE and time.monotonic() < until and (step := next(steps, None)) is not None:
+        while size < most.size and time.monotonic() < until and (step := next(steps, None)) is not None:
             together.append(step)
             size += len(step.records)
         records, torrents, peers = zip(*together, strict=True)
         yield Exported(b"".join(records), sum(torrents), sum(peers))
-        until = time.monotonic() + _SLICE
+        until = time.monotonic() + most.seconds
 
 
 def _cause(error: Exception) -> str:

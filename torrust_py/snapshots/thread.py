@@ -3,13 +3,14 @@
 import asyncio
 import queue
 import threading
+import time
 from collections.abc import Callable
-from contextlib import suppress
-from functools import partial
 from typing import ParamSpec, TypeVar
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
+
+_PAUSE = 0.1  # seconds until there may be memory again
 
 
 class FileThread:
@@ -41,11 +42,9 @@ class FileThread:
             try:
                 outcome = function(*args, **kwargs)
             except BaseException as error:  # whoever waits gets it, as from any call
-                settled = partial(settle, future.set_exception, error)
+                _tell(loop, settle, future.set_exception, error)
             else:
-                settled = partial(settle, future.set_result, outcome)
-            with suppress(RuntimeError):  # nobody waits in a loop that is closed
-                loop.call_soon_threadsafe(settled)
+                _tell(loop, settle, future.set_result, outcome)
 
         self._calls.put(run)
         return future
@@ -57,3 +56,15 @@ class FileThread:
     def _run(self) -> None:
         while (run := self._calls.get()) is not None:
             run()
+
+
+def _tell(loop: asyncio.AbstractEventLoop, settle: Callable[..., None], *outcome: object) -> None:
+    while True:
+        try:
+            loop.call_soon_threadsafe(settle, *outcome)
+        except RuntimeError:
+            return  # nobody waits in a loop that is closed
+        except MemoryError:  # who waits would wait for ever
+            time.sleep(_PAUSE)
+        else:
+            return
