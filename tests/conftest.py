@@ -1,6 +1,7 @@
 """For the tests of several rooms: databases, in memory and on each driver; a certificate."""
 
 import asyncio
+import logging
 import ssl
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -18,9 +19,10 @@ from torrust_py.core.types import InfoHash
 from torrust_py.databases import open_database
 
 # On a machine that does other work too, time says nothing about a test: no deadlines, and the first use of a
-# strategy, which builds its tables, may be slow.
+# strategy, which builds its tables, may be slow. Nor is it news what asyncio's debug mode finds slow.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
+logging.getLogger("asyncio").addFilter(lambda record: not record.getMessage().startswith("Executing "))
 
 _LONG = {Path(__file__).parent / room for room in ("pages", "clients")}
 _Row = TypeVar("_Row")

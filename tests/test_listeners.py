@@ -4,6 +4,7 @@ import socket
 
 import pytest
 
+from tests.ports import free_port
 from tests.skips import do_without
 from torrust_py.listeners import (
     UDP_RECEIVE_BUFFER,
@@ -69,8 +70,7 @@ def test_a_dual_stack_socket_takes_ipv4() -> None:
 
 
 def test_an_ipv6_socket_leaves_the_port_to_ipv4() -> None:
-    with tcp("::", dual_stack=True) as both:
-        port = both.getsockname()[1]  # nobody has it at IPv4 either
+    port = free_port()
     with tcp("::", port) as ipv6, tcp("0.0.0.0", port) as ipv4:
         assert ipv4.getsockname()[1] == ipv6.getsockname()[1]
 

@@ -1,6 +1,7 @@
 """A database server that is away, slow or refuses: what operator, administrator and clients see of it."""
 
 import contextlib
+import re
 import select
 import signal
 import socket
@@ -26,7 +27,7 @@ Configure = Callable[..., str]
 KEY = "a" * 32
 OLD, NEW = b"\1" * 20, b"\2" * 20
 CONNECT = encode_connect_request(b"abcd")
-AT_ONCE = 1.0
+AT_ONCE = 2.0
 """Seconds for what does not wait, on a machine that has other things to do."""
 
 
@@ -65,9 +66,8 @@ def test_a_start_waits_for_a_server_that_comes_later(
         assert daemon.process.poll() is None
     finally:
         server.start()
-    assert line.endswith(
-        f"{server.driver}://{USER}@127.0.0.1:{server.port}/torrust_tracker, 0 s of 60: Connection refused"
-    )
+    url = re.escape(f"{server.driver}://{USER}@127.0.0.1:{server.port}/torrust_tracker")
+    assert re.search(rf"{url}, \d s of 60: Connection refused$", line)
     daemon.wait_for_line("HEALTH CHECK API: Started on")
     assert daemon.api(f"whitelist/{NEW.hex()}", method="POST")[0] == 200
     assert daemon.stop() == 0
@@ -140,7 +140,7 @@ def timed(call: Callable[[], tuple[int, bytes]]) -> tuple[int, bytes, float]:
 
 
 def check_failed(name: str, status: int, body: bytes, seconds: float) -> None:
-    assert (status, seconds < 4.5) == (500, True), (name, body, seconds)
+    assert (status, seconds < 6) == (500, True), (name, body, seconds)
     assert body.startswith(b'Unhandled rejection: Err { reason: "failed to %b: ' % name.encode())
 
 

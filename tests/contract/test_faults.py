@@ -35,7 +35,7 @@ Configure = Callable[..., str]
 
 CONNECT = encode_connect_request(b"abcd")
 KEY = "a" * 32
-AT_ONCE = 1.0
+AT_ONCE = 2.0
 """Seconds for what does not wait, on a machine that has other things to do."""
 
 
@@ -189,7 +189,7 @@ def test_while_the_database_is_locked_only_the_administrator_waits(
             assert asked > 10
         for name, call in calls.items():
             status, body, seconds = call.result()
-            assert (status, seconds < 5) == (500, True), (name, seconds)
+            assert (status, seconds < 6) == (500, True), (name, seconds)
             assert body.startswith(b'Unhandled rejection: Err { reason: "failed to %b: ' % name.encode())
         assert [change()[0] for change in changes.values()] == [200, 200, 200]
         assert b"failure reason" not in daemon.get("http", announce_target(new, 6881))[1]

@@ -101,9 +101,8 @@ def test_fifteen_thousand_idle_connections_keep_nobody_out(start: Start) -> None
 @pytest.fixture
 def cramped(launch: Start) -> Any:
     """A daemon that may have eight connections at its HTTP trackers."""
-    daemon = launch()
     limit = RESERVED + 8
-    resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE, (limit, limit))
+    daemon = launch(prefix=("prlimit", f"--nofile={limit}:{limit}"))
     daemon.wait_for_line("HEALTH CHECK API: Started on")
     daemon.wait_for_line(f"Open files: at most {limit}; HTTP trackers: at most 8 connections")
     return daemon
@@ -231,9 +230,8 @@ def test_a_thousand_malformed_datagrams_a_second_are_answered(start: Start) -> N
     daemon = start()
     with unharmed(daemon), daemon.udp() as client:
         answers, sent, begun = 0, 0, time.monotonic()
-        while time.monotonic() - begun < 1.2:
+        while sent < 6000:
             answers += len(answers_to(client, *[b"garbage"] * 50))  # good requests are always answered
             sent += 50
-        seconds = 3  # that the time may have touched
-        assert sent > 1000 * seconds
+        seconds = 2 + int(time.monotonic() - begun)  # that the time may have touched
         assert 1000 <= answers <= 1000 * seconds

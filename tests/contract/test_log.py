@@ -66,6 +66,7 @@ def wait_for_answer(client: socket.socket) -> None:
             client.send(encode_connect_request(b"abcd"))
             client.recv(100)
         except OSError:  # not yet
+            time.sleep(0.02)
             continue
         return
     raise AssertionError("the tracker does not answer")

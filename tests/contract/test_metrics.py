@@ -15,6 +15,7 @@ from torrust_py.core.statistics import Reason
 from torrust_py.http.server import REQUEST_S
 from torrust_py.metrics.catalogue import CATALOGUE
 from torrust_py.udp.handler import MALFORMED_ANSWERS_PER_SECOND
+from torrust_py.udp.packets import encode_connect_request
 
 pytestmark = pytest.mark.slow
 
@@ -257,6 +258,13 @@ def flood(daemon: Any, info_hash: bytes) -> None:
         for _ in range(20 * MALFORMED_ANSWERS_PER_SECOND):
             with contextlib.suppress(BlockingIOError):
                 client.send(b"hello")
+        client.settimeout(1)
+        while True:  # until nothing of it waits any more; a full buffer may have no room for the question
+            client.send(encode_connect_request(b"last"))
+            with contextlib.suppress(TimeoutError):
+                while client.recv(2048)[4:8] != b"last":
+                    pass
+                return
 
 
 def udp_announce(daemon: Any, info_hash: bytes, **options: Any) -> None:

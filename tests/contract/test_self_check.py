@@ -32,13 +32,19 @@ Configure = Callable[..., str]
 TIME_OK, TIME_ERROR = 0, 5  # adjtimex(2)
 WELL = "[core.announce_policy]\ninterval = 300"
 WITHOUT_NET_ADMIN = ("setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin")
-HURRIED = (
-    sys.executable,
-    "-c",
-    "import runpy, sys; from torrust_py import jobs; jobs.REPORT_INTERVAL = 2.0; sys.argv = ['torrust_py']; "
-    "runpy.run_module('torrust_py', run_name='__main__', alter_sys=True)",
-)
-"""Its minute has two seconds."""
+
+
+def with_a_minute_of(seconds: float) -> tuple[str, ...]:
+    return (
+        sys.executable,
+        "-c",
+        f"import runpy, sys; from torrust_py import jobs; jobs.REPORT_INTERVAL = {seconds}; "
+        "sys.argv = ['torrust_py']; runpy.run_module('torrust_py', run_name='__main__', alter_sys=True)",
+    )
+
+
+HURRIED = with_a_minute_of(2.0)
+CROWDED = with_a_minute_of(6.0)  # a hundred clients have time to come
 
 
 def warnings(daemon: Any) -> list[str]:
@@ -283,7 +289,7 @@ def announce_until(daemon: Any, name: str, port: int, info_hash: bytes) -> str:
 
 
 def test_a_proxy_that_is_not_configured_is_told(start: Start, configure: Configure, info_hash: bytes) -> None:
-    daemon = start(configure(WELL), prefix=HURRIED)
+    daemon = start(configure(WELL), prefix=CROWDED)
     with proxy(daemon.address("http"), forwards=True) as port:
         line = announce_until(daemon, "one-address", port, info_hash)
     assert " of the last minute came from 127.0.0.1, for several ports: a proxy stands in front" in line
@@ -292,7 +298,7 @@ def test_a_proxy_that_is_not_configured_is_told(start: Start, configure: Configu
 
 
 def test_a_proxy_that_does_not_forward_is_told(start: Start, configure: Configure, info_hash: bytes) -> None:
-    daemon = start(configure(f"{WELL}\n[core.net]\non_reverse_proxy = true"), prefix=HURRIED)
+    daemon = start(configure(f"{WELL}\n[core.net]\non_reverse_proxy = true"), prefix=CROWDED)
     with proxy(daemon.address("http"), forwards=False) as port:
         line = announce_until(daemon, "no-forwarded-address", port, info_hash)
     assert "had no usable X-Forwarded-For and were refused" in line
@@ -301,7 +307,7 @@ def test_a_proxy_that_does_not_forward_is_told(start: Start, configure: Configur
 
 def test_a_proxy_that_is_configured_is_no_news(start: Start, configure: Configure, info_hash: bytes) -> None:
     """Nor are clients of several addresses. In the end clients come past the proxy, which is told."""
-    daemon = start(configure(f"{WELL}\n[core.net]\non_reverse_proxy = true"), prefix=HURRIED)
+    daemon = start(configure(f"{WELL}\n[core.net]\non_reverse_proxy = true"), prefix=CROWDED)
     with proxy(daemon.address("http"), forwards=True) as port:
         for number in range(300):
             assert b"failure reason" not in announce(port, info_hash, number)

