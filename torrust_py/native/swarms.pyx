@@ -1,10 +1,10 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
 """The swarm store in C data. What it does is said in `torrust_py.core.swarms`; this is how.
 
-A table of chains from info hash to Swarm grows by one bucket whenever there are more torrents than buckets, so
-that no request pays for the growth of the whole (linear hashing: Litwin, 1980). A half of a swarm keeps its
-peers side by side, leechers before seeders. One of more than SMALL peers finds an endpoint by a table of the
-same kind. A peer that leaves is overwritten by the last of its range.
+A table of chains from info hash to Swarm has two buckets for each torrent, so that most chains have one; it
+grows by two with each, so that no request pays for the growth of the whole (linear hashing: Litwin, 1980). A
+half of a swarm keeps its peers side by side, leechers before seeders. One of more than SMALL peers finds an
+endpoint by a table of the same kind. A peer that leaves is overwritten by the last of its range.
 
 Functions that may run out of memory say so and leave the store as it was.
 """
@@ -174,12 +174,16 @@ cdef inline Swarm *find_in_bucket(
 
 
 cdef void add_bucket(Store *store) noexcept nogil:
-    """One bucket more, if there is memory for it; without, chains are longer."""
+    """One bucket more, if there are not two for each torrent and one more, and there is memory for it; without,
+    chains are longer.
+    """
     cdef uint64_t new = store.buckets
     cdef uint64_t capacity
     cdef Swarm **heads
     cdef Swarm **link
     cdef Swarm *swarm
+    if new >= 2 * (store.torrents + 1):
+        return
     if new == store.bucket_capacity:
         capacity = new + new // 8 + 8
         heads = <Swarm **>realloc(store.heads, capacity * sizeof(Swarm *))
@@ -229,8 +233,8 @@ cdef Swarm *new_torrent(Store *store, const uint8_t *info_hash, uint64_t hash) n
     memcpy(swarm.info_hash, info_hash, INFO_HASH)
     swarm.hash = hash
     swarm.announces = 1
-    if store.torrents >= store.buckets:
-        add_bucket(store)
+    add_bucket(store)
+    add_bucket(store)
     head = &store.heads[bucket_of(hash, store.buckets)]
     swarm.next = head[0]
     head[0] = swarm
@@ -534,12 +538,12 @@ cdef int resize_large(Half *half, uint32_t capacity) noexcept nogil:
     if moved == NULL:
         return -1
     large.next = <uint32_t *>moved
-    if capacity > large.bucket_capacity:  # buckets are as many as the most peers, and never fewer again
-        moved = realloc(large.heads, 4 * <size_t>capacity)
+    if 2 * capacity > large.bucket_capacity:  # twice as many as the most peers, and never fewer again
+        moved = realloc(large.heads, 8 * <size_t>capacity)
         if moved == NULL:
             return -1
         large.heads = <uint32_t *>moved
-        large.bucket_capacity = capacity
+        large.bucket_capacity = 2 * capacity
     half.capacity = large.capacity = capacity
     return 0
 
@@ -560,8 +564,8 @@ cdef int make_large(const Store *store, Half *half) noexcept nogil:
     memcpy(fresh.seen, half.seen, 4 * <size_t>half.count)
     memcpy(fresh.endpoints, half.endpoints, half.size * half.count)
     memcpy(fresh.details, half.details, DETAILS * <size_t>half.count)
-    large.buckets = SMALL
-    for position in range(SMALL):
+    large.buckets = 2 * SMALL
+    for position in range(2 * SMALL):
         large.heads[position] = NO_PEER
     for position in range(half.count):
         link_peer(store, &fresh, position)
@@ -651,7 +655,7 @@ cdef int64_t add_peer(Store *store, Half *half, const Announce *request) noexcep
     half.count += 1
     if half.large != NULL:
         link_peer(store, half, position)
-        if half.count > half.large.buckets and half.large.buckets < half.large.bucket_capacity:
+        while half.large.buckets < min(2 * half.count, half.large.bucket_capacity):
             add_peer_bucket(store, half)
     if request.left == 0:
         store.seeders += 1
