@@ -158,7 +158,7 @@ class NativeDataPlane:
     """Only where it was built; imported here, since elsewhere it cannot be."""
 
     form = "native"
-    cost = Cost(peer=95, torrent=160)
+    cost = Cost(peer=95, torrent=170)
 
     def __init__(self, limits: Limits, retention: Retention) -> None:
         from torrust_py.native.swarms import NativeSwarms
