@@ -369,20 +369,20 @@ def test_an_expired_key_counts_only_where_it_is_not_checked(
 def test_each_service_listens_at_its_address_and_nowhere_else(
     start: Start, configure: Configure, info_hash: bytes
 ) -> None:
-    services = """
+    services = f"""
         [[udp_trackers]]
-        bind_address = "127.0.0.2:0"
+        bind_address = "127.0.0.2:{free_port()}"
         [[udp_trackers]]
-        bind_address = "127.0.0.3:0"
+        bind_address = "127.0.0.3:{free_port()}"
         [[http_trackers]]
-        bind_address = "127.0.0.4:0"
+        bind_address = "127.0.0.4:{free_port()}"
         [[http_trackers]]
-        bind_address = "127.0.0.5:0"
+        bind_address = "127.0.0.5:{free_port()}"
         [http_api]
-        bind_address = "127.0.0.6:0"
-        access_tokens = { admin = "MyAccessToken" }
+        bind_address = "127.0.0.6:{free_port()}"
+        access_tokens = {{ admin = "MyAccessToken" }}
         [health_check_api]
-        bind_address = "127.0.0.7:0"
+        bind_address = "127.0.0.7:{free_port()}"
     """
     daemon = start(configure(services=services))
     hosts = [daemon.address(service, number=number) for service, number in PLACES]
