@@ -5,7 +5,7 @@ import logging
 import os
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -326,9 +326,9 @@ async def test_a_slice_that_is_not_written_ends_the_save(
     """Also the next one, which is made by then."""
     tried = []
 
-    def write(_: NewSnapshot, records: bytes) -> None:
-        tried.append(records[0])
-        if records[0] == number:
+    def write(_: NewSnapshot, records: Sequence[bytes]) -> None:
+        tried.append(records[0][0])
+        if records[0][0] == number:
             fail()
 
     monkeypatch.setattr(NewSnapshot, "write_records", write)

@@ -4,6 +4,7 @@ the disk, and raises OSError.
 
 import contextlib
 import os
+from collections.abc import Sequence
 from io import BytesIO
 from typing import BinaryIO
 
@@ -13,8 +14,8 @@ _MODE = 0o600  # addresses and peer ids of people
 
 
 class NewSnapshot:
-    """The one that is being written, from its begin on, under a name of its own in the same directory; a
-    leftover of that name, from a process that was killed, goes.
+    """The next one, from `begin` to `finish` or `discard`, and then the one after it. It is written under a
+    name of its own in the same directory; a leftover of that name, from a process that was killed, goes.
     """
 
     def __init__(self, path: str) -> None:
@@ -26,24 +27,27 @@ class NewSnapshot:
         self._file: BinaryIO = BytesIO()
 
     def begin(self, header: Header) -> None:
+        self._encoder = SnapshotEncoder()
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._temporary)
         self._file = open(self._temporary, "xb", opener=_open_private)  # noqa: SIM115 (until the end)
         self._file.write(self._encoder.header(header))
 
-    def write_records(self, records: bytes) -> None:
+    def write_records(self, records: Sequence[bytes]) -> None:
         """As many as an export has at once; none are no block."""
-        if records:
-            self._file.write(self._encoder.block(records))
+        if any(records):
+            self._file.write(self._encoder.block(*records))
 
-    def finish(self, totals: Totals) -> None:
-        """Let it take the place of the old one, for good."""
+    def finish(self, totals: Totals) -> int:
+        """Let it take the place of the old one, for good; how many bytes it has."""
         self._file.write(self._encoder.end(totals))
         self._file.flush()
         os.fsync(self._file.fileno())
+        size = self._file.tell()
         self._file.close()
         os.replace(self._temporary, self._path)
         _sync_directory(self._directory)
+        return size
 
     def discard(self) -> None:
         """Forget it, whatever became of it."""

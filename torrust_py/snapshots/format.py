@@ -52,16 +52,19 @@ class SnapshotEncoder:
     def header(self, header: Header) -> bytes:
         return self._checked(_HEADER.pack(_MAGIC, VERSION, header.written_ms, header.origin))
 
-    def block(self, records: bytes) -> bytes:
-        assert 0 < len(records) <= LARGEST_BLOCK
-        return self._checked(_SIZE.pack(len(records)) + records)
+    def block(self, *records: bytes) -> bytes:
+        """Of all these together."""
+        size = sum(map(len, records))
+        assert 0 < size <= LARGEST_BLOCK
+        return self._checked(_SIZE.pack(size), *records)
 
     def end(self, totals: Totals) -> bytes:
         return self._checked(_END.pack(0, *totals))
 
-    def _checked(self, piece: bytes) -> bytes:
-        self._checksum = zlib.crc32(piece, self._checksum)
-        return piece + _CHECKSUM.pack(self._checksum)
+    def _checked(self, *pieces: bytes) -> bytes:
+        for piece in pieces:
+            self._checksum = zlib.crc32(piece, self._checksum)
+        return b"".join((*pieces, _CHECKSUM.pack(self._checksum)))
 
 
 class SnapshotReader:

@@ -6,8 +6,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO, NamedTuple
 
 from torrust_py.core.records import BadRecords
@@ -29,6 +28,14 @@ _SHORT = _Slice(0.0005, 2**16)
 _LONG = _Slice(0.003, 2**20)
 
 _log = logging.getLogger("torrust_tracker::core::snapshots")
+
+
+class _Records(NamedTuple):
+    """Of a slice. Who writes them joins them: there, fresh memory costs the loop nothing."""
+
+    pieces: Sequence[bytes]
+    torrents: int
+    peers: int
 
 
 class KeptFile(NamedTuple):
@@ -56,6 +63,7 @@ class SnapshotKeeper:
         self._now_ms = now_ms
         self._unix_now_ms = unix_now_ms
         self._thread = FileThread()
+        self._new = NewSnapshot(path)
         self.is_outdated = False
         """Set when the swarms have become newer than the file: until then, there is nothing to be saved."""
         self.file: KeptFile | None = None
@@ -134,40 +142,50 @@ class SnapshotKeeper:
         `in_haste`: nobody else waits for the loop.
         """
         start = time.monotonic()
-        await asyncio.sleep(0)  # what has been idle until now is slow, and the rest has a turn of its own
+        await _rest()
         try:
             written = await self._write(_LONG if in_haste else _SHORT)
         except (OSError, MemoryError) as error:
             self.failures += 1
             _log.warning("The snapshot %s is not written, an older one stays: %s", self._path, _cause(error))
             return
+        await _rest()
         _log.info(
             "Snapshot %s written in %s ms: %s torrents, %s peers", self._path, _ms_since(start), *written
         )
 
     async def _write(self, most: _Slice) -> Totals:
         header = Header(self._unix_now_ms(), self._origin)
-        new = NewSnapshot(self._path)
+        slices = _slices(self._swarms.export_swarms(), most)
         torrents = peers = 0
-        with ExitStack() as failure:  # also when it is cancelled
-            failure.callback(self._thread.submit, new.discard)
-            written = self._thread.submit(new.begin, header)
-            await asyncio.sleep(0)
-            for exported in _slices(self._swarms.export_swarms(), most):
-                torrents += exported.torrents
-                peers += exported.peers
+        await _rest()
+        try:
+            written = self._thread.submit(self._new.begin, header)
+            await _rest()
+            for records in slices:
+                torrents += records.torrents
+                peers += records.peers
                 await written
-                written = self._thread.submit(new.write_records, exported.records)
-                await asyncio.sleep(0)  # the next one is made while this is written, after a turn of the loop
+                written = self._thread.submit(self._new.write_records, records.pieces)
+                await _rest()  # the next one is made while this is written
             await written
             totals = Totals(torrents, peers)
-            await self._thread.call(new.finish, totals)
-            failure.pop_all()
-            self.file = KeptFile(header.written_ms, await self._thread.call(os.path.getsize, self._path))
+            size = await self._thread.call(self._new.finish, totals)
+        except BaseException:  # also when it is cancelled
+            self._thread.submit(self._new.discard)
+            raise
+        self.file = KeptFile(header.written_ms, size)
         return totals
 
 
-def _slices(steps: Iterator[Exported], most: _Slice) -> Iterator[Exported]:
+async def _rest() -> None:
+    """Leave the loop to others for a turn: what has been idle for a while is slow, and each part of it has a
+    turn of its own.
+    """
+    await asyncio.sleep(0)
+
+
+def _slices(steps: Iterator[Exported], most: _Slice) -> Iterator[_Records]:
     """The steps of an export, as many together as a slice has room for.
 
     By the clock, since a page of memory that nobody has touched for a while may take a tenth of a millisecond
@@ -179,8 +197,8 @@ def _slices(steps: Iterator[Exported], most: _Slice) -> Iterator[Exported]:
         while size < most.size and time.monotonic() < until and (step := next(steps, None)) is not None:
             together.append(step)
             size += len(step.records)
-        records, torrents, peers = zip(*together, strict=True)
-        yield Exported(b"".join(records), sum(torrents), sum(peers))
+        pieces, torrents, peers = zip(*together, strict=True)
+        yield _Records(pieces, sum(torrents), sum(peers))
         until = time.monotonic() + most.seconds
 
 

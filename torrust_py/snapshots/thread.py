@@ -5,7 +5,8 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -19,7 +20,8 @@ class FileThread:
     """
 
     def __init__(self) -> None:
-        self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._calls: queue.SimpleQueue[tuple[asyncio.Future[Any], Callable[[], Any]] | None]
+        self._calls = queue.SimpleQueue()
         threading.Thread(target=self._run, name="snapshot", daemon=True).start()
 
     async def call(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
@@ -28,25 +30,8 @@ class FileThread:
 
     def submit(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> "asyncio.Future[_T]":
         """What `call` waits for; whoever does not is not told of a failure."""
-        loop = asyncio.get_running_loop()
-        future = loop.create_future()
-
-        def settle(method: Callable[..., None], outcome: object) -> None:
-            if not future.done():  # it may have been cancelled
-                method(outcome)
-                future.exception()  # who does not wait need not be told
-
-        def run() -> None:
-            if future.cancelled():
-                return
-            try:
-                outcome = function(*args, **kwargs)
-            except BaseException as error:  # whoever waits gets it, as from any call
-                _tell(loop, settle, future.set_exception, error)
-            else:
-                _tell(loop, settle, future.set_result, outcome)
-
-        self._calls.put(run)
+        future = asyncio.get_running_loop().create_future()
+        self._calls.put((future, partial(function, *args, **kwargs)))
         return future
 
     def close(self) -> None:
@@ -54,17 +39,34 @@ class FileThread:
         self._calls.put(None)
 
     def _run(self) -> None:
-        while (run := self._calls.get()) is not None:
-            run()
+        while (call := self._calls.get()) is not None:
+            _make(*call)
 
 
-def _tell(loop: asyncio.AbstractEventLoop, settle: Callable[..., None], *outcome: object) -> None:
+def _make(future: "asyncio.Future[Any]", function: Callable[[], Any]) -> None:
+    if future.cancelled():
+        return
+    try:
+        outcome = function()
+    except BaseException as error:  # whoever waits gets it, as from any call
+        _tell(future, future.set_exception, error)
+    else:
+        _tell(future, future.set_result, outcome)
+
+
+def _tell(future: "asyncio.Future[Any]", method: Callable[..., None], outcome: object) -> None:
     while True:
         try:
-            loop.call_soon_threadsafe(settle, *outcome)
+            future.get_loop().call_soon_threadsafe(_settle, future, method, outcome)
         except RuntimeError:
             return  # nobody waits in a loop that is closed
         except MemoryError:  # who waits would wait for ever
             time.sleep(_PAUSE)
         else:
             return
+
+
+def _settle(future: "asyncio.Future[Any]", method: Callable[..., None], outcome: object) -> None:
+    if not future.done():  # it may have been cancelled
+        method(outcome)
+        future.exception()  # who does not wait need not be told
