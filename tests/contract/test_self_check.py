@@ -218,6 +218,7 @@ def test_a_table_of_connection_tracking_that_fills_later_is_told_once(
 
 def test_requests_that_the_kernel_drops_are_told(start: Start, configure: Configure) -> None:
     daemon = start(configure(WELL), prefix=HURRIED)
+    assert daemon.get("health", "/health_check")[0] == 200  # so it watches by now
     with daemon.udp() as client:
         daemon.process.send_signal(signal.SIGSTOP)
         deadline = time.monotonic() + 20
