@@ -299,7 +299,9 @@ class Server:
     def disconnect(self) -> None:
         """End the connections of the user."""
         if self.driver == "mysql":
-            self._admin("KILL USER :user@'127.0.0.1'", user=USER)
+            processes = "SELECT id FROM information_schema.processlist WHERE user = :user"
+            for [process] in self._admin(processes, user=USER):
+                self._admin(f"KILL {process}")
         else:
             ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = :user"
             self._admin(ended, user=USER)

@@ -166,7 +166,9 @@ async def test_new_tables_of_mysql_are_torrusts_but_for_the_ends_of_keys(
         pass
     ours = schema(store)
     differing = [(theirs[2], our[2]) for theirs, our in zip(expected, ours, strict=True) if theirs != our]
-    assert differing == [("int(10)", "bigint(20)")]
+    [(narrow, wide)] = differing
+    assert narrow in ("int", "int(10)")  # MariaDB tells widths of integers, MySQL does not
+    assert wide in ("bigint", "bigint(20)")
 
 
 @pytest.mark.clause("5.6.6")
