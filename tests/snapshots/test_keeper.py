@@ -352,7 +352,11 @@ async def test_a_save_in_haste_writes_the_same(keep: Keep, file: Path) -> None:
     assert content(file) == old
 
 
-@pytest.mark.parametrize("turns", range(1, 12))
+TURNS = 25
+"""Of the loop, in which a save has come to its end."""
+
+
+@pytest.mark.parametrize("turns", range(1, TURNS + 1))
 async def test_a_save_that_is_cancelled_at_any_turn_leaves_no_trace(
     keep: Keep, file: Path, caplog: pytest.LogCaptureFixture, turns: int
 ) -> None:
@@ -360,12 +364,18 @@ async def test_a_save_that_is_cancelled_at_any_turn_leaves_no_trace(
     saving = asyncio.ensure_future(keeper.save())
     for _ in range(turns):
         await asyncio.sleep(0)
+        caught_up = threading.Event()
+        keeper._thread.submit(caught_up.set)
+        caught_up.wait()
+    assert saving.done() or turns < TURNS
     saving.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await saving
     await keeper._thread.call(int)
     assert os.listdir(file.parent) in ([], [file.name])
     assert not [record for record in caplog.records if record.levelno > logging.INFO]
+    await keeper.save()
+    assert os.listdir(file.parent) == [file.name]
 
 
 async def test_a_save_that_is_cancelled_leaves_the_old_one_and_no_trace(keep: Keep, file: Path) -> None:

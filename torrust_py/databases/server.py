@@ -45,7 +45,7 @@ _AWAY = frozenset(
         1040,  # too many connections
         1053,  # it shuts down
         1203,  # too many connections of this user
-        1684,  # another tracker makes this table just now
+        1684,  # somebody makes or changes this table just now
         2003,  # cannot connect
         2006,  # has gone away
         2013,  # lost the connection

@@ -23,7 +23,6 @@ class NewSnapshot:
         directory, name = os.path.split(path)
         self._directory = directory or "."
         self._temporary = os.path.join(directory, f".{name}.new")
-        self._encoder = SnapshotEncoder()
         self._file: BinaryIO = BytesIO()
 
     def begin(self, header: Header) -> None:

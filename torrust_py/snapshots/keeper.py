@@ -31,7 +31,7 @@ _log = logging.getLogger("torrust_tracker::core::snapshots")
 
 
 class _Records(NamedTuple):
-    """Of a slice. Who writes them joins them: there, fresh memory costs the loop nothing."""
+    """Of a slice. Who writes them joins them: fresh memory for that makes a turn of the loop long."""
 
     pieces: Sequence[bytes]
     torrents: int
