@@ -84,7 +84,6 @@ class _LineHandler(logging.Handler):
     def __init__(self, stream: TextIO) -> None:
         super().__init__()
         self._stream = stream
-        self._descriptor = _descriptor(stream)
         self._lines: queue.Queue[str | None] = queue.Queue(LINES_KEPT)
         self._dropped = 0
         self._writer = threading.Thread(target=self._write_lines, name="log", daemon=True)
@@ -110,16 +109,20 @@ class _LineHandler(logging.Handler):
         while (line := self._lines.get()) is not None:
             # A reader that went away is no reason to stop, nor to complain for every line.
             with contextlib.suppress(OSError, ValueError):
-                self._write(line + "\n")
+                write_at_once(line + "\n", self._stream)
 
-    def _write(self, text: str) -> None:
-        if self._descriptor is None:
-            self._stream.write(text)
-            return
-        # Not through the stream: Python flushes it at the end, which a reader could hold up.
-        data = text.encode("utf-8", "backslashreplace")
-        while data:
-            data = data[os.write(self._descriptor, data) :]
+
+def write_at_once(text: str, stream: TextIO) -> None:
+    """Not through the stream, if it has a descriptor: Python flushes it at the end, which a reader could hold
+    up, or fail by its absence. Raises OSError.
+    """
+    descriptor = _descriptor(stream)
+    if descriptor is None:
+        stream.write(text)
+        return
+    data = text.encode("utf-8", "backslashreplace")
+    while data:
+        data = data[os.write(descriptor, data) :]
 
 
 def _descriptor(stream: TextIO) -> int | None:

@@ -41,7 +41,7 @@ def daemon(
     process = subprocess.Popen(
         [sys.executable, "-m", "torrust_py"],
         cwd=directory,
-        env={**os.environ, "TORRUST_TRACKER_CONFIG_TOML": config},
+        env={**os.environ, "TORRUST_TRACKER_CONFIG_TOML": config, "PYTHONUNBUFFERED": ""},
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=subprocess.PIPE,

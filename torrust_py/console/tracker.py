@@ -15,7 +15,7 @@ import click
 from torrust_py.config import ConfigError, default_config, load_config
 from torrust_py.console.doctor import doctor
 from torrust_py.console.snapshot import snapshot
-from torrust_py.logs import start_logging
+from torrust_py.logs import start_logging, write_at_once
 from torrust_py.memory import use_one_heap
 
 _HELP = """
@@ -86,7 +86,7 @@ def _start() -> int:
     except FileNotFoundError:
         return _fail("the working directory does not exist any more; start it in another")
     with contextlib.suppress(OSError):  # nobody reads it
-        print("\n".join(loaded.announcement), flush=True)
+        write_at_once("\n".join(loaded.announcement) + "\n", sys.stdout)
     config = loaded.config
     start_logging(config.logging.threshold)
     logging.getLogger("torrust_tracker::bootstrap::logging").info("Logging initialized")
