@@ -2,10 +2,13 @@
 
 import asyncio
 import contextlib
+import gc
+import os
+import resource
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from itertools import chain, repeat
@@ -18,7 +21,7 @@ from tests.http.conftest import Answer, MakeRoom, Room, taken_apart
 from torrust_py.core.statistics import Door
 from torrust_py.core.types import InfoHash, packed_address
 from torrust_py.data_planes import HttpService, make_http_plane
-from torrust_py.http import Connections, HttpTracker, PlaneTracker, server
+from torrust_py.http import Connections, HttpTracker, PlaneTracker, plane_tracker, polling, server
 
 HASH = "%01" * 20
 INFO_HASH = InfoHash(b"\x01" * 20)
@@ -126,6 +129,26 @@ async def connected(
     finally:
         writer.transport.abort()
         await asyncio.sleep(0)  # the loop closes the socket
+
+
+def knock(tracker: HttpService) -> socket.socket:
+    """A connection that has asked for an announce, and ends with its response; for who wants many."""
+    own = socket.create_connection(tracker.address)
+    own.setblocking(False)
+    own.sendall(f"GET {ANNOUNCE} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    return own
+
+
+async def response_on(own: socket.socket) -> Answer:
+    """What comes until its end; it is closed then."""
+    loop = asyncio.get_running_loop()
+    with own:
+        return taken_apart(b"".join([piece async for piece in _pieces(loop, own)]))
+
+
+async def _pieces(loop: asyncio.AbstractEventLoop, own: socket.socket) -> AsyncIterator[bytes]:
+    while piece := await loop.sock_recv(own, 4096):
+        yield piece
 
 
 # --- requests
@@ -370,6 +393,101 @@ async def test_when_all_are_busy_the_newest_connection_is_refused(serve: Serve) 
         for client in (first, second):
             client.writer.write(b"ab")
             assert (await client.receive()).status == 200
+
+
+# --- many connections at once
+
+
+@pytest.fixture
+def polled(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Whether new connections were polled for; they are when many come, however slow the machine."""
+    polled = [False]
+
+    class Polling(polling.Polling):
+        def note(self, accepted: int, now: float) -> None:
+            super().note(accepted, now)
+            polled.append(self.interval_us > 0)
+
+        def stop(self) -> None:
+            super().stop()
+            polled.append(False)
+
+    monkeypatch.setattr(plane_tracker, "Polling", Polling)
+    monkeypatch.setattr(polling, "_SLOWEST_S", 30.0)
+    monkeypatch.setattr(polling, "_SLOWER", 100.0)
+    return polled
+
+
+async def come(tracker: HttpService, times: int) -> None:
+    """Connections come, a hundred at a time, and all are answered."""
+    for _ in range(times):
+        answers = await asyncio.gather(*[response_on(knock(tracker)) for _ in range(100)])
+        assert {answer.status for answer in answers} == {200}
+
+
+@pytest.mark.slow
+async def test_all_that_connect_at_once_are_answered(serve: Serve, room: Room, polled: list[bool]) -> None:
+    async with serve() as tracker, connected(tracker) as stays:
+        await come(tracker, 10)
+        await stays.ask(ANNOUNCE)
+        if room.form == "native":
+            assert any(polled)
+            for _ in range(1000):  # until it has seen that nobody comes any more
+                await asyncio.sleep(0.01)
+                if not polled[-1]:
+                    break
+            assert not polled[-1]
+        await come(tracker, 1)
+        await stays.ask(ANNOUNCE)
+    assert room.counts()[Door.TCP4].announces == 1102
+
+
+@pytest.mark.slow
+async def test_the_stop_while_many_connect(serve: Serve, form: str, polled: list[bool]) -> None:
+    async with serve() as tracker:
+        await come(tracker, 10)
+        address = tracker.address
+        assert any(polled) == (form == "native")
+        late = [knock(tracker) for _ in range(100)]
+    ends = await asyncio.gather(*map(response_on, late), return_exceptions=True)
+    assert all(isinstance(end, Answer | ConnectionError) for end in ends)
+    with pytest.raises(ConnectionError):
+        socket.create_connection(address)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["native"])  # under the portable one, uvloop closes them
+async def test_without_files_those_that_connect_are_answered_later(
+    serve: Serve, polled: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plane_tracker, "ACCEPT_AGAIN_S", 0.2)
+    async with serve() as tracker:
+        for _ in range(100):
+            await come(tracker, 1)
+            if polled[-1]:
+                break
+        assert polled[-1]
+        monkeypatch.setattr(polling, "_MEASURED_S", 60.0)  # it would not end by itself
+        gc.collect()  # or it frees files while there are to be none
+        waiting = [knock(tracker) for _ in range(10)]
+        with no_files_left():
+            await asyncio.sleep(0.1)
+            assert not polled[-1]
+        answers = await asyncio.gather(*map(response_on, waiting))
+    assert [answer.status for answer in answers] == [200] * 10
+
+
+@contextlib.contextmanager
+def no_files_left() -> Iterator[None]:
+    """This process may open no more."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(0)  # the lowest
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 # --- the stop

@@ -13,6 +13,7 @@ from torrust_py.core.statistics import Statistics
 from torrust_py.core.types import Address
 from torrust_py.http.callers import OthersCallers
 from torrust_py.http.handler import HttpHandler
+from torrust_py.http.polling import Polling
 from torrust_py.http.requests import HttpRequest
 from torrust_py.http.server import (
     BACKLOG,
@@ -63,7 +64,12 @@ class Plane(OthersConnections, OthersCallers, Protocol):
     def is_out_of_files(self) -> bool:
         """Nothing is accepted until `accept_again`."""
 
-    def on_readable(self, now_ms: int, clock_ms: int, date: bytes, room: int, /) -> None: ...
+    def on_readable(self, now_ms: int, clock_ms: int, date: bytes, room: int, /) -> int:
+        """A turn; how many connections it accepted."""
+
+    def poll(self, interval_us: int, /) -> None:
+        """Look for new connections once in so many microseconds; 0: when the kernel tells of them."""
+
     def accept_again(self) -> None: ...
     def accept_no_more(self) -> None: ...
     def close_all(self) -> None: ...
@@ -87,7 +93,8 @@ class MakePlane(Protocol):
 class PlaneTracker:
     """Answers what comes to `listener`, a bound TCP socket, which it closes in the end.
 
-    `now_ms` is the tracker's clock: milliseconds from its origin of time.
+    `now_ms` is the tracker's clock: milliseconds from its origin of time. While many connect, new connections
+    are polled for, as `Polling` says.
     """
 
     def __init__(
@@ -106,6 +113,7 @@ class PlaneTracker:
         self._now_ms = now_ms
         self._given = OpenConnections(connections)
         self._pauses = False
+        self._polling = Polling()
         self._plane = make_plane(
             listener.fileno(),
             admit=self._admit,
@@ -155,17 +163,31 @@ class PlaneTracker:
 
     def _on_readable(self) -> None:
         connections = self._connections
-        self._plane.on_readable(
+        accepted = self._plane.on_readable(
             self._now_ms(), connections.clock_ms(), self._handler.date_at(time.time()), connections.room()
         )
+        self._note_accepted(accepted)
         connections.look_for_time_outs()
         if self._plane.is_out_of_files and not self._pauses:
-            self._pauses = True
-            self._loop.call_later(ACCEPT_AGAIN_S, self._accept_again)
+            self._pause()
+
+    def _note_accepted(self, accepted: int) -> None:
+        before = self._polling.interval_us
+        self._polling.note(accepted, time.monotonic())
+        if self._plane.is_out_of_files:
+            self._polling.stop()
+        if self._polling.interval_us != before:
+            self._plane.poll(self._polling.interval_us)
+
+    def _pause(self) -> None:
+        self._pauses = True
+        self._loop.call_later(ACCEPT_AGAIN_S, self._accept_again)
 
     def _accept_again(self) -> None:
         self._pauses = False
         self._plane.accept_again()
+        if self._plane.is_out_of_files:
+            self._pause()
 
     def _admit(self, key: bytes, fields: bytes, address: bytes) -> bytes | None:
         forwarded_for = _read_fields(fields)[0] if self._handler.on_reverse_proxy else []

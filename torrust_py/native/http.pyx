@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""The HTTP plane: accepts connections, reads requests and answers them, without the GIL.
+"""The HTTP plane: accepts connections, reads requests and answers them.
 
 It answers the well-formed ordinary request itself: `GET /announce` for a compact reply (BEP 23, BEP 7) and
 `GET /scrape` (BEP 48). Whether a key is good, and who asks through a proxy, Python tells it. Another GET without
@@ -10,7 +10,9 @@ with it.
 
 Its sockets are in an epoll set of its own, whose descriptor the event loop watches. A new connection is read at
 once (the kernel tells of it when there is something to read: TCP_DEFER_ACCEPT), so that one which closes after its
-request never gets into the set. A response and the end of its connection leave in one segment.
+request never gets into the set. A response and the end of its connection leave in one segment. While new
+connections are polled for, the listener is not in the set, and a timer that is in it goes off instead. Nothing waits here, so the GIL is kept:
+to get it back after each call of the kernel could take long, if another thread has it.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
@@ -54,12 +56,23 @@ cdef extern from *:
     #include <sys/epoll.h>
     #include <sys/random.h>
     #include <sys/socket.h>
+    #include <sys/timerfd.h>
     #include <unistd.h>
     static int watch_for_input(int set, int fd, void *who) {
         struct epoll_event event = {.events = EPOLLIN, .data = {.ptr = who}};
         return epoll_ctl(set, EPOLL_CTL_ADD, fd, &event);
     }
     static int watch_no_more(int set, int fd) { return epoll_ctl(set, EPOLL_CTL_DEL, fd, NULL); }
+    static int make_timer(void) { return timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC); }
+    static void set_timer(int fd, int interval_us) {
+        struct timespec interval = {.tv_sec = interval_us / 1000000, .tv_nsec = interval_us % 1000000 * 1000};
+        struct itimerspec when = {.it_interval = interval, .it_value = interval};
+        timerfd_settime(fd, 0, &when, NULL);
+    }
+    static void note_expired(int fd) {
+        uint64_t times;
+        if (read(fd, &times, sizeof times) < 0) { /* it had not: the kernel told of what came */ }
+    }
     static void *who_is_ready(struct epoll_event *event) { return event->data.ptr; }
     """
     struct epoll_event:
@@ -80,6 +93,9 @@ cdef extern from *:
     ssize_t recv(int, void *, size_t, int) noexcept nogil
     ssize_t send(int, const void *, size_t, int) noexcept nogil
     int strncasecmp(const char *, const char *, size_t) noexcept nogil
+    int make_timer() noexcept nogil
+    void note_expired(int) noexcept nogil
+    void set_timer(int, int) noexcept nogil
     int watch_for_input(int, int, void *) noexcept nogil
     int watch_no_more(int, int) noexcept nogil
     void *who_is_ready(epoll_event *) noexcept nogil
@@ -549,6 +565,7 @@ cdef class HttpPlane:
     """
 
     cdef int listener
+    cdef int timer
     cdef readonly int fd  # of the epoll set
     cdef uint32_t interval
     cdef uint32_t interval_min
@@ -606,7 +623,7 @@ cdef class HttpPlane:
         hand_over,
         make_room,
     ):
-        self.fd = -1
+        self.fd = self.timer = -1
         assert max_peers <= MOST_PEERS and len(external_address) in (0, 4, 16)
         self.listener = listener
         self.swarms = swarms
@@ -631,13 +648,21 @@ cdef class HttpPlane:
         if self.input == NULL or self.output == NULL:
             raise MemoryError
         self.fd = epoll_create1(EPOLL_CLOEXEC)
-        if self.fd < 0 or watch_for_input(self.fd, listener, NULL) < 0:
+        self.timer = make_timer()
+        if (
+            self.fd < 0
+            or self.timer < 0
+            or watch_for_input(self.fd, listener, NULL) < 0
+            or watch_for_input(self.fd, self.timer, NULL) < 0
+        ):
             raise OSError(errno, "the HTTP tracker cannot watch its socket")
 
     def __dealloc__(self):
         self._close_all()
         if self.fd >= 0:
             close(self.fd)
+        if self.timer >= 0:
+            close(self.timer)
         free(self.input)
         free(self.output)
 
@@ -668,13 +693,14 @@ cdef class HttpPlane:
         return seen
 
     def on_readable(self, int64_t now_ms, int64_t clock_ms, bytes date, int64_t room):
-        """Accept, read and answer what there is, for a turn of the loop.
+        """Accept, read and answer what there is, for a turn of the loop; how many connections were accepted.
 
         `now_ms` is the tracker's time, `clock_ms` that of connections, for `room` more of which nobody has to
         leave.
         """
         cdef int ready
         cdef int i
+        cdef int accepted
         cdef bint accepts = False
         assert len(date) == DATE
         memcpy(self.date, PyBytes_AS_STRING(date), DATE)
@@ -683,20 +709,30 @@ cdef class HttpPlane:
         self.room = room
         self.second = <uint32_t>(now_ms // 1000)
         self.ms = <uint16_t>(now_ms % 1000)
-        with nogil:
-            ready = epoll_wait(self.fd, self.events, EVENTS, 0)
+        ready = epoll_wait(self.fd, self.events, EVENTS, 0)
         for i in range(ready):
-            if who_is_ready(&self.events[i]) == NULL:
+            if who_is_ready(&self.events[i]) == NULL:  # the listener, or the timer
                 accepts = True
             else:
                 self._read(<Connection *>who_is_ready(&self.events[i]))
-        if accepts:  # last: an accepted connection may make room by closing one that has an event
-            self._accept()
+        if not accepts:
+            return 0
+        accepted = self._accept()  # last: an accepted connection may make room by closing one that has an event
+        if accepted < ACCEPTS_A_TURN:  # else there may be more, and the timer is still due
+            note_expired(self.timer)
+        return accepted
+
+    def poll(self, int interval_us):
+        """Look for new connections once in so many microseconds; 0: when the kernel tells of them."""
+        if interval_us:
+            set_timer(self.timer, interval_us)
+            watch_no_more(self.fd, self.listener)
+        elif self.is_out_of_files or watch_for_input(self.fd, self.listener, NULL) == 0:
+            set_timer(self.timer, 0)  # else it goes on: somebody has to look
 
     def accept_again(self):
         if self.is_out_of_files:
-            self.is_out_of_files = False
-            watch_for_input(self.fd, self.listener, NULL)
+            self.is_out_of_files = watch_for_input(self.fd, self.listener, NULL) < 0
 
     def accept_no_more(self):
         watch_no_more(self.fd, self.listener)
@@ -735,11 +771,11 @@ cdef class HttpPlane:
     # --- connections
 
     cdef int _accept(self) except -1:
-        cdef int i
+        cdef int count
         cdef int fd
         cdef uint8_t name[28]
         cdef unsigned int size
-        for i in range(ACCEPTS_A_TURN):
+        for count in range(ACCEPTS_A_TURN):
             size = sizeof(name)
             fd = accept4(self.listener, <sockaddr *>name, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
             if fd < 0:
@@ -748,9 +784,9 @@ cdef class HttpPlane:
                     watch_no_more(self.fd, self.listener)
                 elif errno != EAGAIN:
                     continue  # a connection that has gone already
-                return 0
+                return count
             self._serve_new(fd, name)
-        return 0
+        return ACCEPTS_A_TURN
 
     cdef int _serve_new(self, int fd, const uint8_t *name) except -1:
         cdef Connection *connection
@@ -828,8 +864,7 @@ cdef class HttpPlane:
         cdef ssize_t more
         if received:
             memcpy(self.input, connection.part, received)
-        with nogil:
-            more = recv(connection.fd, self.input + received, INPUT - received, 0)
+        more = recv(connection.fd, self.input + received, INPUT - received, 0)
         if more < 0 and (errno == EAGAIN or errno == EINTR):
             return self._wait_for_first(connection)
         if more <= 0:
@@ -935,8 +970,7 @@ cdef class HttpPlane:
         cdef ssize_t sent
         if self.filled == 0:
             return True
-        with nogil:
-            sent = send(connection.fd, self.output, self.filled, flags | MSG_NOSIGNAL)
+        sent = send(connection.fd, self.output, self.filled, flags | MSG_NOSIGNAL)
         if sent == <ssize_t>self.filled:
             self.filled = 0
             return True
