@@ -4,6 +4,8 @@
  *     http_load fill    --port N [options]     announce every peer once
  *     http_load each    --port N [options]     keep --outstanding connections under way for --seconds, each
  *                                              of which makes one announce
+ *     http_load pace    --port N [options]     make --rate connections a second for --seconds, as `each` does;
+ *                                              --outstanding at most, of which the rest counts as lost
  *     http_load hold    --port N [options]     make --connections that announce and then stay open; print
  *                                              `held`, and close them when the standard input ends
  *     http_load list    [options]              print each peer's torrent and its request over a connection
@@ -45,6 +47,7 @@ enum { AGAIN = -1, ENDED = 0 };
 enum { FREE, UNDER_WAY, HELD };
 static const uint64_t LOST_AFTER_NS = 5000000000u, SECOND_NS = 1000000000u;
 
+static double rate = 8000;
 static int connections = 10000, forwarded, tls, resume, page;
 static int fills, stays; /* what the mode is */
 static const char *path = "/announce";
@@ -274,7 +277,8 @@ static void advance(struct connection *c) {
     }
 }
 
-static void begin(uint32_t peer) {
+/* `due_ns`: when it should have begun. */
+static void begin_at(uint32_t peer, uint64_t due_ns) {
     struct connection *c = &all[unused[--unused_count]];
     struct epoll_event event = {EPOLLIN | EPOLLOUT | EPOLLET, {.ptr = c}};
     c->file = open_socket();
@@ -283,13 +287,15 @@ static void begin(uint32_t peer) {
     c->peer = peer;
     c->request_size = write_request(c->request, peer);
     c->request_sent = c->received = c->response[0] = 0;
-    c->begun_ns = now_ns();
+    c->begun_ns = due_ns;
     under_way++;
     made++;
     sent++;
     advance(c);
     if (c->state != FREE && epoll_ctl(events, EPOLL_CTL_ADD, c->file, &event)) fail("epoll_ctl");
 }
+
+static void begin(uint32_t peer) { begin_at(peer, now_ns()); }
 
 static void give_up_lost(void) {
     static uint64_t looked_ns;
@@ -362,6 +368,19 @@ static void keep_outstanding(void) {
     wait_for_the_last();
 }
 
+static void keep_pace(void) {
+    uint64_t start = now_ns(), gap = (uint64_t)(1e9 / rate), due = start;
+    uint64_t end = start + (uint64_t)(option.seconds * 1e9);
+    while (due < end) {
+        for (uint64_t now = now_ns(); due <= now && due < end; due += gap) {
+            if (under_way < option.outstanding) begin_at(below(option.peers), due);
+            else lost++;
+        }
+        take_events(0);
+    }
+    wait_for_the_last();
+}
+
 static void hold(void) {
     while (made < connections || under_way) {
         while (made < connections && under_way < option.outstanding) begin(made % option.peers);
@@ -403,13 +422,14 @@ static int run(void (*requests_of_run)(void)) {
 static int set_option(const char *name, const char *value) {
     if (!strcmp(name, "--connections")) connections = atoi(value);
     else if (!strcmp(name, "--path")) path = value;
+    else if (!strcmp(name, "--rate")) rate = atof(value);
     else return set_common_option(name, value);
     return 1;
 }
 
 static int is_sensible(void) {
     return option.outstanding > 0 && option.outstanding <= MOST_CONNECTIONS && connections > 0
-        && connections <= MOST_CONNECTIONS && option.addresses == 1 && option.torrents > 0
+        && connections <= MOST_CONNECTIONS && rate > 0 && option.addresses == 1 && option.torrents > 0
         && option.peers >= option.torrents && option.peers <= PORTS && strlen(path) < REQUEST_SIZE / 2;
 }
 
@@ -437,8 +457,9 @@ int main(int count, char **words) {
         if (!strcmp(what, "list")) return print_requests(), 0;
         if (!strcmp(what, "fill")) return run(fill);
         if (!strcmp(what, "each")) return run(keep_outstanding);
+        if (!strcmp(what, "pace")) return run(keep_pace);
         if (!strcmp(what, "hold")) return run(hold);
     }
-    fprintf(stderr, "usage: http_load fill|each|hold|list --addresses 1 [options], see its source\n");
+    fprintf(stderr, "usage: http_load fill|each|pace|hold|list --addresses 1 [options], see its source\n");
     return 2;
 }

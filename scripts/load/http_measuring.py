@@ -19,6 +19,8 @@ _SCRIPT = Path(__file__).with_name("announce.lua")
 _KEPT = 32  # connections of wrk
 _SECONDS = 2  # wrk knows whole seconds only
 _OUTSTANDING = 32  # connections under way; `openssl s_server` lets no more wait
+_PACED_OUTSTANDING = 1024  # likewise, where they come at their own pace
+_RATE = 8000  # connections a second
 
 
 class Kind(Enum):
@@ -26,14 +28,16 @@ class Kind(Enum):
 
     KEPT_ALIVE = "kept alive"
     EACH = "one connection each"
+    PACED = f"one connection each, {_RATE:,} a second"
     NEW_TLS = "a new TLS 1.3 connection each"
     RESUMED_TLS = "a resumed TLS 1.3 session each"
 
 
 _GENERATOR_WORDS: dict[Kind, tuple[str, ...]] = {
-    Kind.EACH: (),
-    Kind.NEW_TLS: ("--tls",),
-    Kind.RESUMED_TLS: ("--resume",),
+    Kind.EACH: ("each",),
+    Kind.PACED: ("pace", "--rate", str(_RATE), "--outstanding", str(_PACED_OUTSTANDING)),
+    Kind.NEW_TLS: ("each", "--tls"),
+    Kind.RESUMED_TLS: ("each", "--resume"),
 }
 
 
@@ -81,7 +85,7 @@ class HttpLoad:
         """Raises Unavailable without wrk, where that is needed."""
         if kind is Kind.KEPT_ALIVE:
             return self._run_wrk(target)
-        return self._run(target, ["each", *_GENERATOR_WORDS[kind]])
+        return self._run(target, _GENERATOR_WORDS[kind])
 
     @contextlib.contextmanager
     def holding(self, target: Target, connections: int, *, tls: bool) -> Iterator[None]:
@@ -110,7 +114,8 @@ class HttpLoad:
         speaks_tls = not {"--tls", "--resume"}.isdisjoint(words)
         where = ["--port", str(server.tls_port if speaks_tls else server.port), "--server", str(server.pid)]
         outstanding = ["--outstanding", str(_OUTSTANDING)]
-        command = [str(GENERATOR), *words, *where, *outstanding, *target.words(), *self.data.words()]
+        what, *options = words
+        command = [str(GENERATOR), what, *where, *outstanding, *options, *target.words(), *self.data.words()]
         return ["taskset", "--cpu-list", str(self.load.core), *command]
 
     def _run_wrk(self, target: Target) -> Window:

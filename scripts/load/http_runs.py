@@ -39,9 +39,9 @@ _KEYED, _PROXIED = "native, private", "native, behind a proxy"
 _ECDSA, _RSA, _S_SERVER = "native, ECDSA P-256", "native, RSA-2048", "openssl s_server"
 
 _KINDS: dict[str, tuple[Kind, ...]] = {
-    _NATIVE: (Kind.EACH, Kind.KEPT_ALIVE),
+    _NATIVE: (Kind.EACH, Kind.PACED, Kind.KEPT_ALIVE),
     _PORTABLE: (Kind.EACH, Kind.KEPT_ALIVE),
-    _OPENTRACKER: (Kind.EACH,),  # keeps no connection alive
+    _OPENTRACKER: (Kind.EACH, Kind.PACED),  # keeps no connection alive
     _AIOHTTP: (Kind.EACH, Kind.KEPT_ALIVE),
     _KEYED: (Kind.KEPT_ALIVE,),
     _PROXIED: (Kind.KEPT_ALIVE,),
@@ -70,11 +70,14 @@ class _Ratio(NamedTuple):
 
 
 _RATIOS = (
-    _Ratio(
-        "HTTP announce, one connection each, CPU: native against opentracker",
-        Run(_NATIVE, Kind.EACH),
-        Run(_OPENTRACKER, Kind.EACH),
-        0.50,
+    *(
+        _Ratio(
+            f"HTTP announce, {kind.value}, CPU: native against opentracker",
+            Run(_NATIVE, kind),
+            Run(_OPENTRACKER, kind),
+            0.50,
+        )
+        for kind in (Kind.EACH, Kind.PACED)
     ),
     *(
         _Ratio(
