@@ -78,6 +78,15 @@ def test_clients_that_wait_for_their_responses_are_not_held_back(clients: int, m
     assert load.accepted > 0.95 * 60 / made_s
 
 
+@pytest.mark.parametrize("pause_s", [0.05, 0.1, 1])
+def test_a_pause_before_clients_that_wait_is_not_their_pace(pause_s: float) -> None:
+    load = Load()
+    load.waiting(clients=3, made_s=25e-6, seconds=0.0135)
+    load.now += pause_s
+    load.waiting(clients=3, made_s=25e-6, seconds=4)
+    assert load.accepted > 0.95 * 4 / 25e-6
+
+
 @pytest.mark.parametrize("turn_s", [0.003, 0.005, 0.01])
 def test_long_turns_of_the_loop_do_not_make_clients_seem_slower(turn_s: float) -> None:
     load = Load()

@@ -414,6 +414,7 @@ def polled(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 
     monkeypatch.setattr(plane_tracker, "Polling", Polling)
     monkeypatch.setattr(polling, "_SLOWEST_S", 30.0)
+    monkeypatch.setattr(polling, "_STEADY", 1e9)
     monkeypatch.setattr(polling, "_SLOWER", 100.0)
     return polled
 

@@ -14,6 +14,11 @@ _SHORTEST_S, _LONGEST_S = 0.0005, 0.002
 _SLOWEST_S = _LONGEST_S / 2
 """From one to the next, that a look finds several."""
 
+_STEADY = 1.5
+"""By so much two of them in a row may differ, and are that of now: a pause before a load, or clients that all
+connect at its beginning, are not.
+"""
+
 _SLOWER = 1.2
 """So many times as long it may be while they are polled for."""
 
@@ -43,9 +48,7 @@ class Polling:
         self._since = -math.inf
         self._last_pace_s = math.inf
         self._pace_s = 0.0
-        """From one connection to the next, without polling: of two measured in a row the slower, since many
-        that connect at once are fast.
-        """
+        """From one connection to the next, without polling: of two measured in a row the slower."""
         self._slow = 0
         """How often in a row they were slower while they were polled for."""
         self._until = 0.0
@@ -68,11 +71,12 @@ class Polling:
         self._last_pace_s = math.inf
 
     def _note_watched(self, now: float) -> None:
-        pace_s = (now - self._since) / self._accepted
-        self._pace_s, self._last_pace_s = max(pace_s, self._last_pace_s), pace_s
+        pace_s, last_s = (now - self._since) / self._accepted, self._last_pace_s
+        self._pace_s, self._last_pace_s = max(pace_s, last_s), pace_s
         self._accepted = 0
         self._since = now
-        if self._pace_s <= _SLOWEST_S and now >= self._paused_until:
+        is_steady = self._pace_s <= _STEADY * min(pace_s, last_s)
+        if is_steady and self._pace_s <= _SLOWEST_S and now >= self._paused_until:
             self.interval_us = int(1e6 * min(max(_SHORTEST_S, _FOUND * self._pace_s), _LONGEST_S))
             self._slow = 0
             self._until = now + _POLLED_S
@@ -83,9 +87,11 @@ class Polling:
         if self._slow == _SLOW_IN_A_ROW:
             self._paused_until = now + self._pause_s
             self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
+            self.stop()
         elif now >= self._until:
             self._pause_s = _SHORTEST_PAUSE_S
-        if self._slow == _SLOW_IN_A_ROW or not self._accepted or now >= self._until:
+            self.stop()
+        elif not self._accepted:
             self.stop()
         self._accepted = 0
         self._since = now

@@ -11,8 +11,9 @@ with it.
 Its sockets are in an epoll set of its own, whose descriptor the event loop watches. A new connection is read at
 once (the kernel tells of it when there is something to read: TCP_DEFER_ACCEPT), so that one which closes after its
 request never gets into the set. A response and the end of its connection leave in one segment. While new
-connections are polled for, the listener is not in the set, and a timer that is in it goes off instead. Nothing waits here, so the GIL is kept:
-to get it back after each call of the kernel could take long, if another thread has it.
+connections are polled for, the listener is not in the set, and a timer that is in it goes off instead. Nothing
+waits here, so the GIL is kept: to get it back after each call of the kernel could take long, if another thread
+has it.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
@@ -71,7 +72,7 @@ cdef extern from *:
     }
     static void note_expired(int fd) {
         uint64_t times;
-        if (read(fd, &times, sizeof times) < 0) { /* it had not: the kernel told of what came */ }
+        if (read(fd, &times, sizeof times) < 0) { /* it was set anew meanwhile */ }
     }
     static void *who_is_ready(struct epoll_event *event) { return event->data.ptr; }
     """
@@ -653,7 +654,7 @@ cdef class HttpPlane:
             self.fd < 0
             or self.timer < 0
             or watch_for_input(self.fd, listener, NULL) < 0
-            or watch_for_input(self.fd, self.timer, NULL) < 0
+            or watch_for_input(self.fd, self.timer, &self.timer) < 0
         ):
             raise OSError(errno, "the HTTP tracker cannot watch its socket")
 
@@ -702,6 +703,7 @@ cdef class HttpPlane:
         cdef int i
         cdef int accepted
         cdef bint accepts = False
+        cdef bint is_time = False
         assert len(date) == DATE
         memcpy(self.date, PyBytes_AS_STRING(date), DATE)
         self.now_ms = now_ms
@@ -711,14 +713,16 @@ cdef class HttpPlane:
         self.ms = <uint16_t>(now_ms % 1000)
         ready = epoll_wait(self.fd, self.events, EVENTS, 0)
         for i in range(ready):
-            if who_is_ready(&self.events[i]) == NULL:  # the listener, or the timer
+            if who_is_ready(&self.events[i]) == NULL:  # the listener
                 accepts = True
+            elif who_is_ready(&self.events[i]) == &self.timer:
+                accepts = is_time = True
             else:
                 self._read(<Connection *>who_is_ready(&self.events[i]))
         if not accepts:
             return 0
         accepted = self._accept()  # last: an accepted connection may make room by closing one that has an event
-        if accepted < ACCEPTS_A_TURN:  # else there may be more, and the timer is still due
+        if is_time and accepted < ACCEPTS_A_TURN:  # else there may be more, and it is still time
             note_expired(self.timer)
         return accepted
 
