@@ -1,5 +1,7 @@
 """Builds the native form where there is a C compiler; without one the install succeeds without it."""
 
+import os
+
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
@@ -15,4 +17,4 @@ extensions = cythonize(
 for extension in extensions:
     extension.optional = True  # cythonize does not pass it on
 
-setup(ext_modules=extensions)
+setup(ext_modules=extensions, options={"build_ext": {"parallel": os.cpu_count()}})
