@@ -383,6 +383,23 @@ def test_what_is_malformed_is_said_before_the_connection_id_is_checked(
     assert response == ErrorResponse(b"\0\0\x22\x22", "bad request: Port can't be 0")
 
 
+def test_two_trackers_do_not_go_on_answering_each_other(
+    handler: UdpHandler, statistics: PortableStatistics
+) -> None:
+    for first in (b"x", bytes(16), bytes.fromhex("21add7beea09a8820000000200003333")):
+        answer = handler.handle(first, IPV4, 0)
+        assert answer is not None
+        assert handler.handle(answer, IPV4, 0) is None
+    assert statistics.door(Door.UDP4) == DoorCounts(0, 0, 0, 0, 6, 0)
+
+
+def test_a_request_that_begins_as_an_error_response_is_answered(
+    handler: UdpHandler, announce_datagram: AnnounceDatagram
+) -> None:
+    response = ask(handler, announce_datagram(bytes.fromhex("0000000300002222")))
+    assert isinstance(response, ErrorResponse)
+
+
 @pytest.mark.clause("4.5.17")
 def test_a_thousand_malformed_datagrams_are_answered_a_second(
     handler: UdpHandler, statistics: PortableStatistics

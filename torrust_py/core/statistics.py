@@ -40,7 +40,7 @@ class Fate(enum.Enum):
     REFUSED = "refused"
     """Well-formed, but against a rule."""
     MALFORMED = "malformed"
-    """Not what the protocol asks for; answered with what is wrong."""
+    """Not what the protocol asks for; answered with what is wrong, unless it is an error response itself."""
     DROPPED = "dropped"
     """Not answered as it should be: the budget for answers is spent, memory short, or the tracker failed."""
 

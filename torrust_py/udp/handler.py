@@ -19,6 +19,7 @@ from torrust_py.udp.packets import (
     encode_connect_response,
     encode_error_response,
     encode_scrape_response,
+    is_error_response,
     parse_announce,
     parse_connect,
     parse_scrape,
@@ -74,6 +75,8 @@ class UdpHandler:
                 return Outcome.CONNECT, self._connect(datagram, client, now_ms)
             return Outcome.SCRAPE, self._scrape(datagram, client, now_ms)
         except BadPacket as error:
+            if is_error_response(datagram):  # of another tracker, which would answer the answer, and so on
+                return Reason.BAD_PACKET, None
             if not self._malformed.take(now_ms):
                 return Reason.BUDGET_SPENT, None
             return Reason.BAD_PACKET, _refusal(datagram, f"bad request: {error}")

@@ -51,6 +51,7 @@ MAX_PEERS_IPV6 = (1452 - 20) // 18
 
 CONNECT, ANNOUNCE, SCRAPE, ERROR = range(4)
 
+_ERROR = ERROR.to_bytes(4)
 _PROTOCOL_ID = bytes.fromhex("0000041727101980")
 _HEADER = Struct(">8si4s")
 _ANNOUNCE = Struct(">8s4x4s20s20sqqqi8xiH")
@@ -92,6 +93,11 @@ class ScrapeRequest(NamedTuple):
     transaction_id: bytes
     info_hashes: list[InfoHash]
     """The first MAX_SCRAPED, as they were asked for."""
+
+
+def is_error_response(datagram: bytes) -> bool:
+    """Whether it begins as one. A request hardly ever does: of 2^32 connection ids, one."""
+    return datagram.startswith(_ERROR)
 
 
 def transaction_id_of(datagram: bytes) -> bytes:
