@@ -150,7 +150,7 @@ class UdpTracker:
                 self._socket.sendto(response, address)
         except OSError as error:
             self.unsent += 1
-            _log.debug("failed to send to %s: %s", address[0], error)
+            _log.debug("failed to send to %s: %s", ip_address(_packed(self._family, address[0])), error)
 
 
 def is_wildcard(listener: socket.socket) -> bool:
