@@ -58,6 +58,8 @@ def test_of_a_name_that_comes_twice_the_first_value_counts() -> None:
         (b"/announce#b?c", b"/announce", None),
         (b"http://tracker.example:7070/announce?a=1", b"/announce", b"a=1"),
         (b"HTTP://tracker.example", b"", None),
+        (b"http://tracker.example?a=/announce", b"", b"a=/announce"),
+        (b"http://tracker.example#/announce", b"", None),
         (b"*", b"", None),
         (b"tracker.example:443", b"", None),
         (b"//tracker.example/announce", b"//tracker.example/announce", None),

@@ -8,9 +8,11 @@ twice as long.
 """
 
 import codecs
+import re
 from typing import Literal
 from urllib.parse import unquote_to_bytes
 
+_AUTHORITY = re.compile(rb"^[^/?#]*")  # RFC 3986, 3.2
 _unescape = codecs.getdecoder("unicode_escape")
 
 Kind = Literal["announce", "scrape"]
@@ -56,8 +58,7 @@ def split_target(target: bytes) -> tuple[bytes, bytes | None]:
     """
     if not target.startswith(b"/"):
         _, _, after_scheme = target.partition(b"://")
-        _, slash, rest = after_scheme.partition(b"/")
-        target = slash + rest
+        target = _AUTHORITY.sub(b"", after_scheme, count=1)
     if target.find(b"#") >= 0:
         target, _, _ = target.partition(b"#")
     path, mark, query = target.partition(b"?")

@@ -8,6 +8,7 @@ REQUEST_S.
 import asyncio
 import contextlib
 import math
+import re
 import socket
 import ssl
 import time
@@ -330,6 +331,7 @@ class HttpConnection(asyncio.Protocol):
         self._forwarded_for: list[bytes] = []
         self._request_id: bytes | None = None
         self._expects_continue = False
+        self._asks_to_close = False
         self._in_body = False
         self._head_size = _HEAD_EXTRA
         self._declares_too_much = False
@@ -477,6 +479,8 @@ class HttpConnection(asyncio.Protocol):
             self._request_id = value.strip()
         elif field == b"content-length":
             self._declares_too_much = _exceeds(value, BODY_SIZE)
+        elif field == b"connection" and _CLOSE.search(value):
+            self._asks_to_close = True
         elif field == b"expect":
             self._expects_continue = value.lower() == b"100-continue"
 
@@ -508,7 +512,7 @@ class HttpConnection(asyncio.Protocol):
             self._cancel_rest_of_time()
         parser = self._parser
         # What follows a request to upgrade may be its body, or in the other protocol.
-        stays = parser.should_keep_alive() and not parser.should_upgrade()
+        stays = not self._asks_to_close and parser.should_keep_alive() and not parser.should_upgrade()
         self._finished = not stays
         connection = b"close"
         if stays:
@@ -620,6 +624,7 @@ def _peer_of(transport: asyncio.BaseTransport) -> Address | None:
 
 
 _VERSIONS = ("1.1", "1.0")
+_CLOSE = re.compile(rb"(^|,)[ \t]*close[ \t]*(,|$)", re.IGNORECASE)  # wins over keep-alive (RFC 9112, 9.3)
 _PIECE_SIZE = 1024  # few requests fit into so much
 _FIELD_EXTRA = len(": \r\n")
 _HEAD_EXTRA = len("GET  HTTP/1.1\r\n\r\n")
