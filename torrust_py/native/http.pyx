@@ -75,6 +75,10 @@ cdef extern from *:
         if (read(fd, &times, sizeof times) < 0) { /* it was set anew meanwhile */ }
     }
     static void *who_is_ready(struct epoll_event *event) { return event->data.ptr; }
+    static int has_input(int fd) {
+        char first;
+        return recv(fd, &first, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+    }
     """
     struct epoll_event:
         uint32_t events
@@ -94,6 +98,7 @@ cdef extern from *:
     ssize_t recv(int, void *, size_t, int) noexcept nogil
     ssize_t send(int, const void *, size_t, int) noexcept nogil
     int strncasecmp(const char *, const char *, size_t) noexcept nogil
+    int has_input(int) noexcept nogil
     int make_timer() noexcept nogil
     void note_expired(int) noexcept nogil
     void set_timer(int, int) noexcept nogil
@@ -104,6 +109,8 @@ cdef extern from *:
 cdef enum:
     EVENTS = 64
     ACCEPTS_A_TURN = 64
+    PART_NS = 2000000  # of a turn, after which Python answers no more in it
+    IDLE_LOOKED_AT = 64  # for one that may be evicted
     INPUT = 16384  # bytes that are read at once
     LONGEST_REQUEST = 8000  # what is longer is given away, before it is too long
     OUTPUT = 1 << 19  # responses that are sent at once
@@ -259,6 +266,12 @@ cdef inline bint is_field(const uint8_t *text, size_t size, const char *name, si
 cdef inline bint is_token(uint8_t character) noexcept nogil:
     """Of the characters of a field's name (RFC 9110, 5.6.2) those that are seen."""
     return c'a' <= (character | 32) <= c'z' or c'0' <= character <= c'9' or character == c'-' or character == c'_'
+
+
+cdef inline int64_t monotonic_ns() noexcept nogil:
+    cdef timespec now
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return <int64_t>now.tv_sec * 1000000000 + now.tv_nsec
 
 
 # --- framing
@@ -596,6 +609,9 @@ cdef class HttpPlane:
     cdef uint32_t second
     cdef uint16_t ms
     cdef int untimed  # reads until a time is taken
+    # A turn has two parts: who is there already is read, then who is new.
+    cdef int64_t python_since_ns  # when Python first answered in this part; 0: it did not yet
+    cdef bint is_over  # this part
     cdef readonly bint is_out_of_files  # nothing is accepted until `accept_again`
     # Of the announces since the last `take_seen`: how many, whose the first was, and whether others differ.
     cdef uint64_t announces
@@ -711,18 +727,20 @@ cdef class HttpPlane:
         self.room = room
         self.second = <uint32_t>(now_ms // 1000)
         self.ms = <uint16_t>(now_ms % 1000)
+        self._begin_part()
         ready = epoll_wait(self.fd, self.events, EVENTS, 0)
         for i in range(ready):
             if who_is_ready(&self.events[i]) == NULL:  # the listener
                 accepts = True
             elif who_is_ready(&self.events[i]) == &self.timer:
                 accepts = is_time = True
-            else:
+            elif not self.is_over:  # else it is ready in the next turn, too
                 self._read(<Connection *>who_is_ready(&self.events[i]))
         if not accepts:
             return 0
+        self._begin_part()  # who is new does not wait for those who are there already
         accepted = self._accept()  # last: an accepted connection may make room by closing one that has an event
-        if is_time and accepted < ACCEPTS_A_TURN:  # else there may be more, and it is still time
+        if is_time and accepted < ACCEPTS_A_TURN and not self.is_over:  # else there may be more, and it is still time
             note_expired(self.timer)
         return accepted
 
@@ -742,7 +760,16 @@ cdef class HttpPlane:
         watch_no_more(self.fd, self.listener)
 
     def evict(self):
-        """Close the longest idle connection."""
+        """Close the longest idle connection, if it can be one whose next request has not come yet."""
+        cdef Connection *connection = self.idle.first
+        cdef int looked
+        for looked in range(IDLE_LOOKED_AT):
+            if connection == NULL:
+                break
+            if not has_input(connection.fd):
+                self._close(connection)
+                return
+            connection = connection.after
         if self.idle.first != NULL:
             self._close(self.idle.first)
 
@@ -790,6 +817,8 @@ cdef class HttpPlane:
                     continue  # a connection that has gone already
                 return count
             self._serve_new(fd, name)
+            if self.is_over:
+                return count + 1
         return ACCEPTS_A_TURN
 
     cdef int _serve_new(self, int fd, const uint8_t *name) except -1:
@@ -1155,14 +1184,22 @@ cdef class HttpPlane:
             out += 2
         return out
 
+    cdef void _begin_part(self) noexcept nogil:
+        self.python_since_ns = 0
+        self.is_over = False
+
     cdef int _fall_back(self, const Connection *connection, const Framed *framed) except -1:
-        """Let Python make the response."""
-        cdef bytes response = self.fallback(
+        """Let Python make the response. The part is over if it has done so for long."""
+        cdef bytes response
+        if self.python_since_ns == 0:
+            self.python_since_ns = monotonic_ns()
+        response = self.fallback(
             PyBytes_FromStringAndSize(<const char *>framed.target, framed.target_size),
             PyBytes_FromStringAndSize(<const char *>framed.fields, framed.fields_size),
             b"close" if framed.closes else b"keep-alive" if framed.is_1_0 else b"",
             PyBytes_FromStringAndSize(<const char *>connection.client.address, connection.client.size),
         )
+        self.is_over = monotonic_ns() - self.python_since_ns > PART_NS
         assert len(response) <= LARGEST_RESPONSE
         memcpy(self.output + self.filled, PyBytes_AS_STRING(response), len(response))
         self.filled += len(response)
