@@ -1,3 +1,4 @@
+import signal
 import socket
 import subprocess
 import sys
@@ -112,6 +113,16 @@ def test_a_silent_service_is_waited_for_no_longer_than_said(serve: Serve) -> Non
     url = serve(b"")
     verdict = check_health(url, patience=0.05)
     assert verdict == (1, f"ERROR: error sending request for url ({url}): no answer within 0.05 s")
+
+
+def test_who_interrupts_it_gets_one_line(serve: Serve) -> None:
+    command = [sys.executable, "-m", "torrust_py.console.health_check", serve(b"")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "Health check ...\n"
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=30)[0] == "Aborted!\n"
+        assert process.returncode == 1
 
 
 def test_an_answer_that_is_not_http_is_an_error(serve: Serve) -> None:

@@ -222,6 +222,17 @@ def test_without_arguments_the_commands_are_shown() -> None:
         assert word in result.stderr
 
 
+@pytest.mark.clause("9.0.1")
+@pytest.mark.parametrize("program", ["udp_tracker_client", "http_tracker_client"])
+def test_help_is_a_command_too(program: str) -> None:
+    for words, option in ((["help"], ["--help"]), (["help", "scrape"], ["scrape", "--help"])):
+        told = run(program, *words)
+        assert (told.returncode, told.stdout, told.stderr) == (0, run(program, *option).stdout, "")
+    unknown = run(program, "help", "nothing")
+    assert (unknown.returncode, unknown.stdout) == (2, "")
+    assert unknown.stderr.endswith("Error: No such command 'nothing'.\n")
+
+
 @pytest.mark.clause("9.0.5", "9.4.12", "9.4.13", "9.4.15")
 def test_the_checker_prints_what_torrusts_printed(public: Any) -> None:
     """The kinds in the order in which they ended, which is not always the same."""

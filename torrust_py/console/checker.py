@@ -120,6 +120,7 @@ def parse_checks(text: str) -> Checks:
     """Read a configuration; looks up the names of UDP trackers. Raises BadChecks."""
     try:
         document: object = json.loads(text)
+        json.dumps(document, ensure_ascii=False).encode()  # an escape may be half a character
     except (ValueError, RecursionError) as error:
         raise BadChecks(f"JSON parse error: {error}") from error
     if not isinstance(document, dict):

@@ -28,8 +28,11 @@ def main() -> None:
     if len(sys.argv) != 2:
         print(_USAGE, file=sys.stderr)
         sys.exit(1)
-    print("Health check ...", flush=True)
-    verdict = check_health(sys.argv[1], patience=_PATIENCE)
+    try:
+        print("Health check ...", flush=True)
+        verdict = check_health(sys.argv[1], patience=_PATIENCE)
+    except KeyboardInterrupt:
+        verdict = Verdict(1, "Aborted!")
     print(verdict.line)
     sys.exit(verdict.exit_status)
 

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import click
 
 from torrust_py.console.health_check import status_text
+from torrust_py.console.help_command import help_command
 from torrust_py.console.udp_client import BadArgument, parse_info_hash
 from torrust_py.core.types import InfoHash, SwarmCounts
 from torrust_py.http.client import (
@@ -68,6 +69,9 @@ def main() -> None:
 
     TRACKER_URL is the URL without `announce`: https://tracker.example.
     """
+
+
+main.add_command(help_command)
 
 
 @main.command("announce")

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from torrust_py.console.help_command import help_command
 from torrust_py.core.types import (
     ENDPOINT_SIZE_IPV4,
     ENDPOINT_SIZE_IPV6,
@@ -246,6 +247,9 @@ def main() -> None:
 
     TRACKER is IP:port, or a URL with a port: udp://tracker.example:6969.
     """
+
+
+main.add_command(help_command)
 
 
 @main.command("announce")
