@@ -241,12 +241,32 @@ def test_the_environment_turns_the_snapshot_on_and_off(load: Load) -> None:
     assert load("[core.snapshot]\n", CORE__SNAPSHOT="").core.snapshot is None
 
 
-@pytest.mark.parametrize("database", ["swarms.db", "file:swarms.db"])
-def test_the_snapshot_is_not_the_database(complaint: Complaint, database: str) -> None:
-    assert complaint(f"[core.database]\npath = '{database}'\n[core.snapshot]\npath = './swarms.db'\n") == (
+@pytest.mark.parametrize(
+    ("database", "snapshot"),
+    [
+        ("swarms.db", "./swarms.db"),
+        ("file:swarms.db", "./swarms.db"),
+        ("file:swar%6ds.db", "./swarms.db"),
+        ("swarms.db", "swarms.db-wal"),
+        ("swarms.db", "swarms.db-journal"),
+    ],
+)
+def test_the_snapshot_is_not_the_database(complaint: Complaint, database: str, snapshot: str) -> None:
+    assert complaint(f"[core.database]\npath = '{database}'\n[core.snapshot]\npath = '{snapshot}'\n") == (
         "core.snapshot.path: must not be the file of the database, core.database.path "
         "(in environment variable TORRUST_TRACKER_CONFIG_TOML)"
     )
+
+
+def test_the_snapshot_is_not_the_blacklist(complaint: Complaint) -> None:
+    assert complaint('[core.snapshot]\npath = "list.txt"\n', CORE__BLACKLIST_PATH="./list.txt") == (
+        "core.snapshot.path: must not be the file of the blacklist, core.blacklist_path "
+        "(in environment variable TORRUST_TRACKER_CONFIG_TOML)"
+    )
+
+
+def test_the_path_of_a_database_has_no_zero_byte(complaint: Complaint) -> None:
+    assert complaint('[core.database]\npath = "a\\u0000b"\n').startswith("core.database.path: must be ")
 
 
 @pytest.mark.clause("2.2.4", "2.4.4")

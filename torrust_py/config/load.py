@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
 
 from pydantic import ValidationError
 
@@ -13,8 +14,9 @@ from torrust_py.config.document import LOCAL_PATH, PATH_VARIABLE, TOML_VARIABLE,
 from torrust_py.config.errors import ConfigError
 from torrust_py.config.options import OptionPath, is_shown, option_name
 from torrust_py.config.overrides import Override, Table, apply_overrides, read_overrides, variable_of
-from torrust_py.config.schema import Config
+from torrust_py.config.schema import Config, Database
 
+_SQLITE_SUFFIXES = ("-wal", "-shm", "-journal")
 _MANDATORY = {
     ("metadata", "schema_version"): '"2.0.0"',
     ("logging", "threshold"): '"off", "error", "warn", "info", "debug" or "trace"',
@@ -191,12 +193,26 @@ def _check_database(config: Config, sources: _Sources) -> None:
 
 
 def _check_snapshot(config: Config, sources: _Sources) -> None:
-    database, snapshot = config.core.database, config.core.snapshot
-    if snapshot is None or database.driver != "sqlite3":
+    """Its file is replaced as a whole, so it must be nobody else's."""
+    if config.core.snapshot is None:
         return
-    of_database = database.path.get_secret_value().removeprefix("file:")
-    if os.path.realpath(snapshot.path) == os.path.realpath(of_database):
-        raise ConfigError(
-            "core.snapshot.path: must not be the file of the database, core.database.path "
-            f"({sources.of(('core', 'snapshot', 'path'))})"
-        )
+    path = os.path.realpath(config.core.snapshot.path)
+    for option, files_of_it in (
+        ("the database, core.database.path", _files_of_database(config.core.database)),
+        ("the blacklist, core.blacklist_path", [config.core.blacklist_path or ""]),
+    ):
+        if path in [os.path.realpath(file) for file in files_of_it if file]:
+            raise ConfigError(
+                f"core.snapshot.path: must not be the file of {option} "
+                f"({sources.of(('core', 'snapshot', 'path'))})"
+            )
+
+
+def _files_of_database(database: Database) -> list[str]:
+    """Those that SQLite makes and removes, too; none of a server."""
+    if database.driver != "sqlite3":
+        return []
+    path = database.path.get_secret_value()
+    if path.startswith("file:"):
+        path = unquote(urlsplit(path).path)
+    return [path, *(path + suffix for suffix in _SQLITE_SUFFIXES)] if path else []

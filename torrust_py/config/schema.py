@@ -42,7 +42,7 @@ def _given_token(token: ApiToken) -> ApiToken:
 
 
 def _given_database_path(path: DatabasePath) -> DatabasePath:
-    if not path.get_secret_value():
+    if not path.get_secret_value() or "\0" in path.get_secret_value():
         raise ValueError("must be the path of a SQLite file, or the URL of a database")
     return path
 
