@@ -324,7 +324,7 @@ def test_limits_hold_for_what_comes_back(start: Start, configure: Configure) -> 
     daemon.stop()
     daemon = start(configure(SELDOM + "[core.limits]\nmax_torrents = 2\nmax_peers_per_torrent = 10\n"))
     daemon.wait_for_line(
-        r"WARN .*: 1 torrents and \d+ peers of the snapshot .* found no room; raise core.limits$"
+        r"WARN .*: 1 torrents with all their peers, and \d+ peers of others, of the snapshot .* found no room"
     )
     stats = daemon.stats()
     assert (stats["torrents"], stats["seeders"] + stats["leechers"]) == (2, 20)

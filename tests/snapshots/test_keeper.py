@@ -46,6 +46,10 @@ def mode(file: Path) -> int:
     return stat.S_IMODE(file.stat().st_mode)
 
 
+def is_link(file: Path) -> bool:
+    return file.is_symlink()
+
+
 def content(file: Path) -> bytes:
     return file.read_bytes()
 
@@ -104,6 +108,28 @@ async def test_either_form_reads_what_either_has_written(keep: Keep, writer: str
     assert taken.totals() == swarms.totals()
 
 
+@pytest.fixture
+def elsewhere(file: Path) -> Path:
+    """What the file is a link to."""
+    target = file.parent / "volume" / "kept"
+    target.parent.mkdir()
+    file.symlink_to(target)
+    return target
+
+
+async def test_a_link_to_the_file_stays_a_link(keep: Keep, file: Path, elsewhere: Path) -> None:
+    swarms, taken = PortableSwarms(), PortableSwarms()
+    fill(swarms)
+    await keep(swarms).save()
+    await keep(taken).load()
+    assert is_link(file)
+    assert peers(taken) == peers(swarms)
+    write(elsewhere, b"no snapshot")
+    await keep(PortableSwarms()).load()
+    assert is_link(file)
+    assert content(elsewhere.with_name("kept.damaged")) == b"no snapshot"
+
+
 async def test_a_process_with_another_origin_of_time_has_the_same_times(keep: Keep) -> None:
     swarms, taken = PortableSwarms(), PortableSwarms()
     fill(swarms)
@@ -136,7 +162,8 @@ async def test_the_log_says_what_was_written_and_read(
     assert read.startswith(f"INFO Snapshot {file}, written 901 s ago, read in ")
     assert read.endswith(" ms: 0 torrents, 0 peers; 5 peers had expired")
     assert too_many == (
-        f"WARNING 1 torrents and 0 peers of the snapshot {file} found no room; raise core.limits"
+        "WARNING 1 torrents with all their peers, and 0 peers of others, "
+        f"of the snapshot {file} found no room; raise core.limits"
     )
 
 

@@ -19,8 +19,8 @@ class NewSnapshot:
     """
 
     def __init__(self, path: str) -> None:
-        self._path = path
-        directory, name = os.path.split(path)
+        self._path = _target(path)
+        directory, name = os.path.split(self._path)
         self._directory = directory or "."
         self._temporary = os.path.join(directory, f".{name}.new")
         self._file: BinaryIO = BytesIO()
@@ -65,9 +65,15 @@ def check_snapshot(file: BinaryIO) -> None:
 
 def set_aside(path: str) -> str:
     """Give it another name, which is returned; what had that name before is lost."""
+    path = _target(path)
     aside = f"{path}.damaged"
     os.replace(path, aside)
     return aside
+
+
+def _target(path: str) -> str:
+    """What a link leads to, so that the link itself stays as it is."""
+    return os.path.realpath(path) if os.path.islink(path) else path
 
 
 def _open_private(path: str, flags: int) -> int:

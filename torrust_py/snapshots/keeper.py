@@ -119,7 +119,8 @@ class SnapshotKeeper:
         )
         if imported.torrents_left_out or imported.peers_left_out:
             _log.warning(
-                "%s torrents and %s peers of the snapshot %s found no room; raise core.limits",
+                "%s torrents with all their peers, and %s peers of others, of the snapshot %s found no room; "
+                "raise core.limits",
                 imported.torrents_left_out,
                 imported.peers_left_out,
                 self._path,
