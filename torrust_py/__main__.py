@@ -12,6 +12,7 @@ def main() -> None:
     """Run the program of `torrust_py.console.tracker`."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop_before_anything_runs)
+    signal.signal(signal.SIGHUP, _read_anew_before_anything_is_read)
     _open_standard_streams()
     from torrust_py.console.tracker import main as run  # late: a signal may come while it is imported
 
@@ -20,6 +21,10 @@ def main() -> None:
 
 def _stop_before_anything_runs(number: int, frame: FrameType | None) -> None:
     os._exit(0)  # an import that is under way could swallow SystemExit
+
+
+def _read_anew_before_anything_is_read(number: int, frame: FrameType | None) -> None:
+    """All will be read in any case; without this the signal would end the process."""
 
 
 def _open_standard_streams() -> None:

@@ -125,6 +125,15 @@ def test_a_signal_during_the_start_ends_it(
     assert daemon.errors() == ""
 
 
+def test_sighup_during_the_start_does_not_end_it(launch: Start) -> None:
+    daemon = launch()
+    daemon.wait_for_line("Logging initialized")
+    daemon.process.send_signal(signal.SIGHUP)
+    daemon.wait_for_line("HEALTH CHECK API: Started on")
+    assert daemon.stop() == 0
+    assert daemon.errors() == ""
+
+
 @pytest.mark.clause("1.7.8")
 def test_the_ports_are_free_afterwards(start: Start, configure: Configure) -> None:
     tables = ("[[udp_trackers]]", "[[http_trackers]]", "[http_api]", "[health_check_api]")
