@@ -510,6 +510,26 @@ async def test_an_idle_connection_is_closed_after_more_than_a_proxys_minute(monk
         assert await reader.read() == b""
 
 
+@pytest.mark.parametrize("begun", [b"", b"GET /short HTTP/1.1\r\nHos"])
+async def test_a_head_that_does_not_come_is_not_waited_for(begun: bytes, monkeypatch) -> None:
+    assert web_module.HEAD_TIMEOUT < web_module._KEEPALIVE
+    monkeypatch.setattr(web_module, "HEAD_TIMEOUT", 0.05)
+    async with served() as address, connection(address) as (reader, writer):
+        writer.write(begun)
+        assert await reader.read() == b""
+
+
+async def test_the_head_of_a_later_request_is_not_waited_for_either(monkeypatch) -> None:
+    monkeypatch.setattr(web_module, "HEAD_TIMEOUT", 0.05)
+    async with served() as address, connection(address) as (reader, writer):
+        for _ in range(2):
+            writer.write(get("/short"))
+            assert (await read_response(reader)).status == 200
+            await asyncio.sleep(0.1)  # between two requests there is more time
+        writer.write(b"GET /sho")
+        assert await reader.read() == b""
+
+
 KEY = "YZSl4lMZupRuOpSRC3krIKR5BPB14nrJ"
 HASH = "9e0217d0fa71c87332cd8bf9dbeabcb2c2cf3c4d"
 

@@ -30,6 +30,11 @@ MAX_BODY = 64 * 1024
 BODY_TIMEOUT = 5.0
 """Seconds until a body must be there; then 408. (aiohttp would wait for ever, also after a broken chunk.)"""
 
+HEAD_TIMEOUT = 10.0
+"""Seconds until the head of a first request, or of one that has begun, must be there; else the connection
+ends. (aiohttp would wait as long as for the next request.)
+"""
+
 _COMPRESSED_FROM = 32  # bytes; shorter bodies would grow
 _BACKLOG = 128  # connections
 _HANDSHAKE_TIMEOUT = 10.0  # seconds, of TLS
@@ -154,13 +159,36 @@ async def read_body(request: web.Request, *, longest: int = MAX_BODY) -> bytes:
 
 
 class _Connection(web.RequestHandler):
-    """Answers a client that half-closes after its request. Has no words for what aiohttp cannot read, nor for
-    who leaves, and logs neither: anybody can do that.
+    """Answers a client that half-closes after its request, and waits HEAD_TIMEOUT for a head. Has no words
+    for what aiohttp cannot read, nor for who leaves, and logs neither: anybody can do that.
     """
 
     _answered: web.BaseRequest | None = None
     """The request that is being answered."""
     _is_half_closed = False
+    _head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._wait_for_head()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._stop_waiting_for_head()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._answered is None:
+            self._wait_for_head()
+
+    def _wait_for_head(self) -> None:
+        if self._head_timer is None:
+            self._head_timer = asyncio.get_running_loop().call_later(HEAD_TIMEOUT, self._leave)
+
+    def _stop_waiting_for_head(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
 
     def eof_received(self) -> bool:  # type: ignore[override]  # aiohttp never keeps the connection
         if self.transport is None or self.transport.get_extra_info("sslcontext") is not None:
@@ -179,6 +207,7 @@ class _Connection(web.RequestHandler):
     @contextmanager
     def answering(self, request: web.BaseRequest) -> Iterator[None]:
         self._answered = request
+        self._stop_waiting_for_head()
         if self._is_half_closed:
             _break_off(request)
         try:
