@@ -175,7 +175,7 @@ async def test_a_database_in_memory_is_refused(
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize("uri", ["file:x.db?mode=ro", "file://elsewhere/x.db"])
+@pytest.mark.parametrize("uri", ["file:x.db?mode=ro", "file://elsewhere/x.db", "file:"])
 async def test_a_uri_that_asks_for_more_is_refused(uri: str) -> None:
     with pytest.raises(DatabaseError, match="a URI may only name a file of this host"):
         async with open_database("sqlite3", uri):

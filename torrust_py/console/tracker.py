@@ -105,7 +105,9 @@ def _start() -> int:
 
 
 def _fail(reason: str) -> int:
-    print(f"torrust-tracker: {reason}", file=sys.stderr, flush=True)
+    # A path may hold anything, and the reason is one line.
+    line = "".join(each if each.isprintable() else repr(each)[1:-1] for each in reason)
+    print(f"torrust-tracker: {line}", file=sys.stderr, flush=True)
     return 1
 
 

@@ -55,7 +55,7 @@ def _file_of(path: str) -> str:
     uri = urlsplit(path)
     if "mode=memory" in uri.query or uri.path == ":memory:":
         raise DatabaseError(_IN_MEMORY.format(path))
-    if uri.query or uri.netloc not in ("", "localhost"):
+    if not uri.path or uri.query or uri.netloc not in ("", "localhost"):
         raise DatabaseError(
             f"cannot open the database {path}: a URI may only name a file of this host, as in "
             "file:tracker.db; change core.database.path"
