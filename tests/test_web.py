@@ -7,7 +7,7 @@ import ssl
 import uuid
 import zlib
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 import pytest
@@ -87,16 +87,11 @@ async def read_response(reader: asyncio.StreamReader) -> Response:
 
 @asynccontextmanager
 async def served(
-    app: web.Application | None = None,
-    *,
-    tls: ssl.SSLContext | None = None,
-    grace: float = 0.2,
-    most_connections: int = 100,
+    app: web.Application | None = None, *, tls: ssl.SSLContext | None = None, grace: float = 0.2
 ) -> AsyncIterator[tuple[str, int]]:
     listener = socket.create_server(("127.0.0.1", 0))
     address = listener.getsockname()
-    app = app or application(ROUTES, log=LOG)
-    async with serve(app, listener, tls=tls, grace=grace, most_connections=most_connections):
+    async with serve(app or application(ROUTES, log=LOG), listener, tls=tls, grace=grace):
         yield address
 
 
@@ -513,64 +508,6 @@ async def test_an_idle_connection_is_closed_after_more_than_a_proxys_minute(monk
         writer.write(get("/short"))
         assert (await read_response(reader)).status == 200
         assert await reader.read() == b""
-
-
-@pytest.mark.parametrize("begun", [b"", b"GET /short HTTP/1.1\r\nHos"])
-async def test_a_head_that_does_not_come_is_not_waited_for(begun: bytes, monkeypatch) -> None:
-    assert web_module.HEAD_TIMEOUT < web_module._KEEPALIVE
-    monkeypatch.setattr(web_module, "HEAD_TIMEOUT", 0.05)
-    async with served() as address, connection(address) as (reader, writer):
-        writer.write(begun)
-        assert await reader.read() == b""
-
-
-async def test_the_head_of_a_later_request_is_not_waited_for_either(monkeypatch) -> None:
-    monkeypatch.setattr(web_module, "HEAD_TIMEOUT", 0.05)
-    async with served() as address, connection(address) as (reader, writer):
-        for _ in range(2):
-            writer.write(get("/short"))
-            assert (await read_response(reader)).status == 200
-            await asyncio.sleep(0.1)  # between two requests there is more time
-        writer.write(b"GET /sho")
-        assert await reader.read() == b""
-
-
-async def test_who_waits_longest_makes_room_for_a_new_connection() -> None:
-    async with AsyncExitStack() as stack:
-        address = await stack.enter_async_context(served(most_connections=3))
-        opened = [await stack.enter_async_context(connection(address)) for _ in range(3)]
-        for reader, writer in opened[::-1]:  # the last one waits longest now
-            writer.write(get("/short"))
-            assert (await read_response(reader)).status == 200
-        for _ in range(2):
-            reader, writer = await stack.enter_async_context(connection(address))
-            writer.write(get("/short"))
-            assert (await read_response(reader)).status == 200
-        for reader, _ in opened[:0:-1]:
-            with suppress(ConnectionResetError):
-                assert await reader.read() == b""
-        reader, writer = opened[0]
-        writer.write(get("/short"))
-        assert (await read_response(reader)).status == 200
-
-
-async def test_who_is_being_answered_does_not_make_room() -> None:
-    begun, goes_on = asyncio.Event(), asyncio.Event()
-
-    async def wait(_: Call) -> web.Response:
-        begun.set()
-        await goes_on.wait()
-        return web.Response(text="ok")
-
-    app = application({"/wait": {"GET": wait}}, log=LOG)
-    async with served(app, most_connections=1) as address, connection(address) as (reader, writer):
-        writer.write(get("/wait"))
-        await begun.wait()
-        async with connection(address) as (refused, _):
-            with suppress(ConnectionResetError):
-                assert await refused.read() == b""
-        goes_on.set()
-        assert (await read_response(reader)).status == 200
 
 
 KEY = "YZSl4lMZupRuOpSRC3krIKR5BPB14nrJ"

@@ -30,11 +30,6 @@ MAX_BODY = 64 * 1024
 BODY_TIMEOUT = 5.0
 """Seconds until a body must be there; then 408. (aiohttp would wait for ever, also after a broken chunk.)"""
 
-HEAD_TIMEOUT = 10.0
-"""Seconds until the head of a first request, or of one that has begun, must be there; else the connection
-ends. (aiohttp would wait as long as for the next request.)
-"""
-
 _COMPRESSED_FROM = 32  # bytes; shorter bodies would grow
 _BACKLOG = 128  # connections
 _HANDSHAKE_TIMEOUT = 10.0  # seconds, of TLS
@@ -73,17 +68,9 @@ path may be a `{name}`: any one segment that no other path has there.
 
 @asynccontextmanager
 async def serve(
-    application: web.Application,
-    listener: socket.socket,
-    *,
-    tls: ssl.SSLContext | None = None,
-    grace: float,
-    most_connections: int,
+    application: web.Application, listener: socket.socket, *, tls: ssl.SSLContext | None = None, grace: float
 ) -> AsyncIterator[None]:
     """Answer at a bound socket, which is closed at the end.
-
-    Of more connections than `most_connections` the one that waits longest for a request is closed; the
-    newest, if none waits.
 
     At the end nothing new is accepted; running requests have `grace` seconds.
     """
@@ -91,11 +78,15 @@ async def serve(
     await runner.setup()
     loop = asyncio.get_running_loop()
 
-    connections = _Connections(most_connections)
-
     def connection() -> web.RequestHandler:
         assert runner.server is not None, "it is set up"
-        return _Connection(connections, runner.server, loop)
+        return _Connection(
+            runner.server,
+            loop=loop,
+            access_log=None,  # type: ignore[arg-type]  # what aiohttp calls for to have no such log
+            keepalive_timeout=_KEEPALIVE,
+            auto_decompress=False,
+        )
 
     server = await loop.create_server(
         connection,
@@ -162,85 +153,14 @@ async def read_body(request: web.Request, *, longest: int = MAX_BODY) -> bytes:
         raise CallError(HTTPStatus.BAD_REQUEST, "Failed to buffer the request body") from error
 
 
-class _Connections:
-    """The open ones of a service, at most so many."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._waiting: dict[_Connection, None] = {}  # for a request; the longest first
-        self._answered: set[_Connection] = set()
-
-    def admit(self, new: "_Connection") -> None:
-        """Make room for it, or close it."""
-        if len(self._waiting) + len(self._answered) >= self._most:
-            leaves = next(iter(self._waiting), new)
-            self.forget(leaves)
-            leaves.abort()
-            if leaves is new:
-                return
-        self._waiting[new] = None
-
-    def note_answered(self, connection: "_Connection") -> None:
-        """A request has come."""
-        self.forget(connection)
-        self._answered.add(connection)
-
-    def note_waiting(self, connection: "_Connection") -> None:
-        self.forget(connection)
-        self._waiting[connection] = None
-
-    def forget(self, connection: "_Connection") -> None:
-        self._waiting.pop(connection, None)
-        self._answered.discard(connection)
-
-
 class _Connection(web.RequestHandler):
-    """Answers a client that half-closes after its request, and waits HEAD_TIMEOUT for a head. Has no words
-    for what aiohttp cannot read, nor for who leaves, and logs neither: anybody can do that.
+    """Answers a client that half-closes after its request. Has no words for what aiohttp cannot read, nor for
+    who leaves, and logs neither: anybody can do that.
     """
 
     _answered: web.BaseRequest | None = None
     """The request that is being answered."""
     _is_half_closed = False
-    _head_timer: asyncio.TimerHandle | None = None
-
-    def __init__(self, others: _Connections, server: web.Server, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(
-            server,
-            loop=loop,
-            access_log=None,  # type: ignore[arg-type]  # what aiohttp calls for to have no such log
-            keepalive_timeout=_KEEPALIVE,
-            auto_decompress=False,
-        )
-        self._others = others
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        self._wait_for_head()
-        self._others.admit(self)
-
-    def abort(self) -> None:
-        if self.transport is not None:
-            self.transport.abort()
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        self._others.forget(self)
-        self._stop_waiting_for_head()
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if self._answered is None:
-            self._wait_for_head()
-
-    def _wait_for_head(self) -> None:
-        if self._head_timer is None:
-            self._head_timer = asyncio.get_running_loop().call_later(HEAD_TIMEOUT, self._leave)
-
-    def _stop_waiting_for_head(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
 
     def eof_received(self) -> bool:  # type: ignore[override]  # aiohttp never keeps the connection
         if self.transport is None or self.transport.get_extra_info("sslcontext") is not None:
@@ -259,16 +179,12 @@ class _Connection(web.RequestHandler):
     @contextmanager
     def answering(self, request: web.BaseRequest) -> Iterator[None]:
         self._answered = request
-        self._others.note_answered(self)
-        self._stop_waiting_for_head()
         if self._is_half_closed:
             _break_off(request)
         try:
             yield
         finally:
             self._answered = None
-            if self.transport is not None:
-                self._others.note_waiting(self)
             if self._is_half_closed:
                 request.content.feed_eof()  # or aiohttp would wait for the rest of a body
                 self.close()  # once the response is written
