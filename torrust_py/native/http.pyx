@@ -75,6 +75,7 @@ cdef extern from *:
         if (read(fd, &times, sizeof times) < 0) { /* it was set anew meanwhile */ }
     }
     static void *who_is_ready(struct epoll_event *event) { return event->data.ptr; }
+    static void forget_who(struct epoll_event *event, void *nobody) { event->data.ptr = nobody; }
     static int has_input(int fd) {
         char first;
         return recv(fd, &first, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
@@ -98,6 +99,7 @@ cdef extern from *:
     ssize_t recv(int, void *, size_t, int) noexcept nogil
     ssize_t send(int, const void *, size_t, int) noexcept nogil
     int strncasecmp(const char *, const char *, size_t) noexcept nogil
+    void forget_who(epoll_event *, void *) noexcept nogil
     int has_input(int) noexcept nogil
     int make_timer() noexcept nogil
     void note_expired(int) noexcept nogil
@@ -612,6 +614,8 @@ cdef class HttpPlane:
     # A turn has two parts: who is there already is read, then who is new.
     cdef int64_t python_since_ns  # when Python first answered in this part; 0: it did not yet
     cdef bint is_over  # this part
+    cdef int ready  # events; those from `next` on are left for the next turn
+    cdef int next
     cdef readonly bint is_out_of_files  # nothing is accepted until `accept_again`
     # Of the announces since the last `take_seen`: how many, whose the first was, and whether others differ.
     cdef uint64_t announces
@@ -715,8 +719,7 @@ cdef class HttpPlane:
         `now_ms` is the tracker's time, `clock_ms` that of connections, for `room` more of which nobody has to
         leave.
         """
-        cdef int ready
-        cdef int i
+        cdef void *who
         cdef int accepted
         cdef bint accepts = False
         cdef bint is_time = False
@@ -728,14 +731,20 @@ cdef class HttpPlane:
         self.second = <uint32_t>(now_ms // 1000)
         self.ms = <uint16_t>(now_ms % 1000)
         self._begin_part()
-        ready = epoll_wait(self.fd, self.events, EVENTS, 0)
-        for i in range(ready):
-            if who_is_ready(&self.events[i]) == NULL:  # the listener
+        if self.next == self.ready:  # else who was left comes first: epoll would tell of the first again
+            self.ready = max(0, epoll_wait(self.fd, self.events, EVENTS, 0))
+            self.next = 0
+        while self.next < self.ready and not self.is_over:
+            who = who_is_ready(&self.events[self.next])
+            self.next += 1
+            if who == NULL:  # the listener
                 accepts = True
-            elif who_is_ready(&self.events[i]) == &self.timer:
+            elif who == &self.timer:
                 accepts = is_time = True
-            elif not self.is_over:  # else it is ready in the next turn, too
-                self._read(<Connection *>who_is_ready(&self.events[i]))
+            elif who != &self.fd:
+                self._read(<Connection *>who)
+        if self.next < self.ready:  # the listener may be among those that are left
+            accepts = not self.is_out_of_files
         if not accepts:
             return 0
         self._begin_part()  # who is new does not wait for those who are there already
@@ -847,6 +856,10 @@ cdef class HttpPlane:
         self._forget(connection)
 
     cdef void _forget(self, Connection *connection) noexcept nogil:
+        cdef int left
+        for left in range(self.next, self.ready):
+            if who_is_ready(&self.events[left]) == connection:
+                forget_who(&self.events[left], &self.fd)
         take_out(&self.idle if connection.is_idle else &self.busy, connection)
         free(connection.part)
         free(connection)
