@@ -237,7 +237,7 @@ async def _load_snapshot(config: Config, plane: DataPlane, clock: Clock) -> Snap
 
 def _check_place(path: str) -> None:
     """Raises StartError if there can be no snapshot at this path, ever."""
-    directory = os.path.dirname(os.path.abspath(path))
+    directory = os.path.dirname(os.path.realpath(path))  # a link is written through
     if not os.path.isdir(directory):
         reason = f"there is no directory {directory}; make it, or change core.snapshot.path"
     elif os.path.exists(path) and not os.path.isfile(path):  # a device would be renamed, a pipe waited for

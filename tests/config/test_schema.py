@@ -265,8 +265,10 @@ def test_the_snapshot_is_not_the_blacklist(complaint: Complaint) -> None:
     )
 
 
-def test_the_path_of_a_database_has_no_zero_byte(complaint: Complaint) -> None:
-    assert complaint('[core.database]\npath = "a\\u0000b"\n').startswith("core.database.path: must be ")
+@pytest.mark.parametrize("path", ["a\\u0000b", "file:a%00b"])
+def test_the_path_of_a_database_has_no_zero_byte(complaint: Complaint, path: str) -> None:
+    document = f'[core.database]\npath = "{path}"\n[core.snapshot]\n'
+    assert complaint(document).startswith("core.database.path: must be ")
 
 
 @pytest.mark.clause("2.2.4", "2.4.4")

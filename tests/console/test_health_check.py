@@ -115,14 +115,23 @@ def test_a_silent_service_is_waited_for_no_longer_than_said(serve: Serve) -> Non
     assert verdict == (1, f"ERROR: error sending request for url ({url}): no answer within 0.05 s")
 
 
-def test_who_interrupts_it_gets_one_line(serve: Serve) -> None:
-    command = [sys.executable, "-m", "torrust_py.console.health_check", serve(b"")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "Health check ...\n"
-        process.send_signal(signal.SIGINT)
-        assert process.communicate(timeout=30)[0] == "Aborted!\n"
-        assert process.returncode == 1
+def _heed_sigint() -> None:
+    """Also where these tests run in the background of a shell."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def test_who_interrupts_it_gets_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/health_check"
+        command = [sys.executable, "-m", "torrust_py.console.health_check", url]
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=_heed_sigint
+        ) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "Health check ...\n"
+            process.send_signal(signal.SIGINT)
+            assert process.communicate(timeout=30)[0] == "Aborted!\n"
+            assert process.returncode == 1
 
 
 def test_an_answer_that_is_not_http_is_an_error(serve: Serve) -> None:

@@ -302,6 +302,15 @@ def test_a_place_where_no_snapshot_can_be_is_named_at_the_start(
     assert daemon.errors() == f"torrust-tracker: cannot keep the snapshot {path}: {reason}\n"
 
 
+def test_a_link_to_where_no_snapshot_can_be_is_told_too(
+    launch: Start, configure: Configure, file: Path, tmp_path: Path
+) -> None:
+    file.symlink_to(tmp_path / "volume" / "kept")
+    daemon = launch(configure(SELDOM))
+    assert daemon.wait(20) == 1
+    assert f"there is no directory {tmp_path}/volume; make it" in daemon.errors()
+
+
 def test_a_start_that_fails_leaves_the_snapshot_alone(
     start: Start, launch: Start, configure: Configure, file: Path
 ) -> None:

@@ -42,7 +42,9 @@ def _given_token(token: ApiToken) -> ApiToken:
 
 
 def _given_database_path(path: DatabasePath) -> DatabasePath:
-    if not path.get_secret_value() or "\0" in path.get_secret_value():
+    text = path.get_secret_value()
+    is_uri = text.startswith("file:")
+    if not text or "\0" in text or (is_uri and "%00" in text):
         raise ValueError("must be the path of a SQLite file, or the URL of a database")
     return path
 
