@@ -67,12 +67,3 @@ def test_a_wrong_value_is_one_line(runner: CliRunner) -> None:
     assert len(result.stderr.splitlines()) == 1
     assert "logging.threshold" in result.stderr
     assert "loud" in result.stderr
-
-
-def test_a_name_of_two_lines_is_shown_in_one(runner: CliRunner) -> None:
-    file = Path("two\n\x1b[1mlines.toml")
-    file.write_text("logging.threshold = 1")
-    result = runner.invoke(main, [], env={"TORRUST_TRACKER_CONFIG_TOML_PATH": str(file)})
-    assert result.exit_code == 1
-    assert r"two\n\x1b[1mlines.toml" in result.stderr
-    assert len(result.stderr.splitlines()) == 1

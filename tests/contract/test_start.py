@@ -357,6 +357,11 @@ def failure(daemon: Any) -> str:
     return str(lines[0])
 
 
+def test_a_path_of_two_lines_is_shown_in_one(launch: Start) -> None:
+    line = failure(launch(TORRUST_TRACKER_CONFIG_OVERRIDE_CORE__BLACKLIST_PATH="/no\n\x1b[1mlist"))
+    assert r"/no\n\x1b[1mlist" in line
+
+
 @pytest.mark.parametrize(
     ("service", "kind"),
     [

@@ -65,6 +65,16 @@ class Turns:
         client.sendall(REQUEST)
         return client
 
+    def connect_again(self, stack: contextlib.ExitStack, count: int) -> list[socket.socket]:
+        """Clients that were answered, and have sent their second request."""
+        clients = [stack.enter_context(self.connect()) for _ in range(count)]
+        while self.plane.open < len(clients):
+            self.turn()
+        for client in clients:
+            assert client.recv(1000) == RESPONSE
+            client.sendall(REQUEST)
+        return clients
+
 
 @pytest.fixture
 def open_turns() -> Iterator[Callable[[float], Turns]]:
@@ -104,12 +114,7 @@ def test_new_connections_do_not_wait_for_all_that_python_answers(
 ) -> None:
     turns = open_turns(0.003)
     with contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(turns.connect()) for _ in range(20)]
-        while turns.plane.open < len(clients):
-            turns.turn()
-        for client in clients:
-            client.recv(1000)
-            client.sendall(REQUEST)
+        turns.connect_again(stack, 20)
         stack.enter_context(turns.connect())
         assert turns.turn() == 1
 
@@ -134,12 +139,7 @@ def test_who_asks_again_at_once_does_not_keep_others_waiting(open_turns: Callabl
 def test_who_was_left_for_the_next_turn_may_go(open_turns: Callable[[float], Turns]) -> None:
     turns = open_turns(0.003)
     with contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(turns.connect()) for _ in range(6)]
-        while turns.plane.open < len(clients):
-            turns.turn()
-        for client in clients:
-            assert client.recv(1000) == RESPONSE
-            client.sendall(REQUEST)
+        clients = turns.connect_again(stack, 6)
         turns.turn()
         assert turns.answered < len(clients)
         assert not turns.plane.sweep(10**6, 0, 0)  # all are closed, as if their time had come

@@ -260,11 +260,12 @@ async def test_an_answer_that_cannot_be_sent_is_counted(
 
 @pytest.mark.clause("4.6.3")
 @pytest.mark.parametrize("form", ["portable"])  # which runs whenever requests are logged
+@pytest.mark.parametrize("host", ["127.0.0.1", "::"])
 async def test_an_answer_that_cannot_be_sent_is_told_of_at_debug(
-    serve: Serve, caplog: pytest.LogCaptureFixture
+    serve: Serve, caplog: pytest.LogCaptureFixture, host: str
 ) -> None:
     caplog.set_level(logging.DEBUG, "UDP TRACKER")
-    async with serve("127.0.0.1") as tracker:
+    async with serve(host) as tracker:
         send_from_port_0(tracker.address[1])
         with client_of("127.0.0.1", tracker.address[1]) as client:
             await connect(client)
