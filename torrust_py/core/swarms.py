@@ -255,13 +255,20 @@ class PortableSwarms:
         now_ms: int,
     ) -> SwarmView:
         swarm = self._swarms.get(info_hash)
-        if swarm is not None and swarm.announces < 2:
-            swarm.announces += 1
+        half, position = None, -1
+        if swarm is not None:
+            if swarm.announces < 2:
+                swarm.announces += 1
+            ipv4, ipv6 = swarm.halves
+            half = ipv4 if len(endpoint) == ENDPOINT_SIZE_IPV4 else ipv6
+            if half is not None:
+                position = half.find(endpoint)
         if announced.event is _STOPPED:
-            return self._stop(swarm, endpoint)
-        position = -1
-        if not endpoint.endswith(b"\0\0"):
-            swarm, position = self._keep(swarm, info_hash, endpoint, announced, now_ms)
+            return self._stop(swarm, half, position)
+        if swarm is not None and half is not None and position >= 0:
+            position = self._update(swarm, half, position, announced, now_ms)
+        elif not endpoint.endswith(b"\0\0"):
+            swarm, position = self._add(swarm, info_hash, endpoint, announced, now_ms)
         if swarm is None:
             return SwarmView(seeders=0, leechers=0, peers_ipv4=b"", peers_ipv6=b"")
         return self._view(swarm, endpoint, position, announced.left == 0, num_want, families)
@@ -379,16 +386,15 @@ class PortableSwarms:
 
     # --- one announce
 
-    def _stop(self, swarm: "_Swarm | None", endpoint: Endpoint) -> SwarmView:
+    def _stop(self, swarm: "_Swarm | None", half: "_Half | None", position: int) -> SwarmView:
+        """The peer at `position` (-1: it is not there) leaves."""
         if swarm is None:
             return SwarmView(seeders=0, leechers=0, peers_ipv4=b"", peers_ipv6=b"")
-        half = swarm.halves[len(endpoint) == ENDPOINT_SIZE_IPV6]
-        position = half.find(endpoint) if half is not None else -1
         if half is not None and position >= 0:
             self._drop_peer(swarm, half, position)
         return SwarmView(swarm.seeders, swarm.leechers, b"", b"")
 
-    def _keep(
+    def _add(
         self,
         swarm: "_Swarm | None",
         info_hash: InfoHash,
@@ -396,13 +402,7 @@ class PortableSwarms:
         announced: Announced,
         now_ms: int,
     ) -> "tuple[_Swarm | None, int]":
-        """Put the peer into the swarm; where it stands then, or -1 if there is no room for it."""
-        if swarm is not None:
-            half = swarm.halves[len(endpoint) == ENDPOINT_SIZE_IPV6]
-            if half is not None:
-                position = half.find(endpoint)
-                if position >= 0:
-                    return swarm, self._update(swarm, half, position, announced, now_ms)
+        """Put in a peer that is not there; where it stands then, or -1 if there is no room for it."""
         self._look_at_memory()
         if swarm is None or swarm.peers == 0:
             if not self._make_room():

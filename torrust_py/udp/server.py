@@ -11,10 +11,11 @@ import struct
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from ipaddress import ip_address
 from struct import Struct
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, cast
 
 from torrust_py.core.statistics import Statistics
 from torrust_py.core.types import Address, unmapped
@@ -24,7 +25,7 @@ from torrust_py.udp.packets import DATAGRAM_SIZE
 DATAGRAMS_A_TURN = 64
 """After so many the loop turns, whatever else waits in the socket."""
 
-_AF_INET = int(socket.AF_INET)
+_ANCILLARY_SIZE = 64
 _IP_PKTINFO = 8  # Linux; the socket module has the name from Python 3.14 on
 _IN_PKTINFO = Struct("=I4s4s")  # interface, local address, destination
 _IN6_PKTINFO = Struct("=16sI")  # destination, interface
@@ -35,7 +36,8 @@ _TURNS_A_TIME = 64
 _log = logging.getLogger("UDP TRACKER")
 
 _Ancillary = list[tuple[int, int, bytes]]
-_SocketAddress = tuple[str, int] | tuple[str, int, int, int]
+_Received = tuple[Any, ...]
+"""What recvfrom or, on a wildcard socket, recvmsg gives: first the datagram, last the sender's address."""
 
 
 class UdpTracker:
@@ -47,10 +49,18 @@ class UdpTracker:
     def __init__(self, listener: socket.socket, handler: UdpHandler, *, now_ms: Callable[[], int]) -> None:
         listener.setblocking(False)
         self._socket = listener
-        self._family = int(listener.family)
         self._handler = handler
         self._now_ms = now_ms
+        self._pack: Callable[[str], Address] = (
+            _packed_ipv4 if listener.family == socket.AF_INET else _packed_ipv6
+        )
         self._is_wildcard = is_wildcard(listener)
+        if self._is_wildcard:
+            self._receive: Callable[[], _Received] = partial(listener.recvmsg, DATAGRAM_SIZE, _ANCILLARY_SIZE)
+            self._send = self._send_from_asked
+        else:
+            self._receive = partial(listener.recvfrom, DATAGRAM_SIZE)
+            self._send = self._send_back
         self.unsent = 0
         """Responses that the kernel did not take."""
         self._untimed = _TURNS_A_TIME
@@ -112,18 +122,21 @@ class UdpTracker:
         so cold that Python takes up to twice its time after it.
         """
         now_ms = self._now_ms()
-        handle, family = self._handler.handle, self._family
+        handle, pack = self._handler.handle, self._pack
         answered = [
-            (handle(datagram, _packed(family, address[0]), now_ms), ancillary, address)
-            for datagram, ancillary, address in self._received()
+            (handle(received[0], pack(received[-1][0]), now_ms), received) for received in self._received()
         ]
-        for response, ancillary, address in answered:
+        for response, received in answered:
             if response is not None:
-                self._send(response, ancillary, address)
+                try:
+                    self._send(response, received)
+                except OSError as error:
+                    self.unsent += 1
+                    _log.debug("failed to send to %s: %s", ip_address(pack(received[-1][0])), error)
 
-    def _received(self) -> list[tuple[bytes, _Ancillary, _SocketAddress]]:
-        receive = self._receive_with_destination if self._is_wildcard else self._receive
-        received = []
+    def _received(self) -> list[_Received]:
+        receive = self._receive
+        received: list[_Received] = []
         for _ in range(DATAGRAMS_A_TURN):
             try:
                 received.append(receive())
@@ -134,32 +147,22 @@ class UdpTracker:
                 _log.debug("receiving failed: %s", error)
         return received
 
-    def _receive(self) -> tuple[bytes, _Ancillary, _SocketAddress]:
-        datagram, address = self._socket.recvfrom(DATAGRAM_SIZE)
-        return datagram, [], address
+    def _send_from_asked(self, response: bytes, received: _Received) -> None:
+        _, ancillary, _, address = received
+        self._socket.sendmsg([response], _as_source(ancillary), 0, address)
 
-    def _receive_with_destination(self) -> tuple[bytes, _Ancillary, _SocketAddress]:
-        datagram, ancillary, _, address = self._socket.recvmsg(DATAGRAM_SIZE, 64)
-        return datagram, _as_source(ancillary), address
-
-    def _send(self, response: bytes, ancillary: _Ancillary, address: _SocketAddress) -> None:
-        try:
-            if ancillary:
-                self._socket.sendmsg([response], ancillary, 0, address)
-            else:
-                self._socket.sendto(response, address)
-        except OSError as error:
-            self.unsent += 1
-            _log.debug("failed to send to %s: %s", ip_address(_packed(self._family, address[0])), error)
+    def _send_back(self, response: bytes, received: _Received) -> None:
+        self._socket.sendto(response, received[-1])
 
 
 def is_wildcard(listener: socket.socket) -> bool:
     return ip_address(listener.getsockname()[0]).is_unspecified
 
 
-def _packed(family: int, host: str) -> Address:
-    if family == _AF_INET:
-        return Address(socket.inet_aton(host))
+_packed_ipv4 = cast("Callable[[str], Address]", socket.inet_aton)
+
+
+def _packed_ipv6(host: str) -> Address:
     return unmapped(socket.inet_pton(socket.AF_INET6, host))
 
 
