@@ -38,6 +38,7 @@ from torrust_py.udp.packets import (
     encode_announce_request,
     encode_connect_request,
     encode_scrape_request,
+    is_error_response,
     parse_response,
 )
 
@@ -571,6 +572,7 @@ _datagrams = st.one_of(
 )
 @example(requests=[(datagram, IPV6) for datagram in _DATAGRAMS] * 50, listed=False)
 @example(requests=[(b"", IPV4)] * 1001, listed=False)
+@example(requests=[(b"\0\0\0\3", IPV4)] * 1001, listed=False)
 @settings(
     # Nothing is written to the database.
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
@@ -590,7 +592,8 @@ def test_every_datagram_is_counted_once_by_what_became_of_it(
     handler = UdpHandler(tracker, _IDS, statistics)
     unanswered = {IPV4: 0, IPV6: 0}
     for datagram, client in requests:
-        unanswered[client] += handler.handle(datagram, client, 0) is None
+        is_answered = handler.handle(datagram, client, 0) is not None
+        unanswered[client] += not (is_answered or is_error_response(datagram))
     for door, client in ((Door.UDP4, IPV4), (Door.UDP6, IPV6)):
         counts = statistics.door(door)
         assert counts.received == sum(who == client for _, who in requests)
