@@ -1201,7 +1201,7 @@ def _memory_comes_back_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def half_of(swarms: PortableSwarms) -> swarms_module._Half:
-    half = swarms._swarms[INFO_HASH].halves[0]  # the only way to let one of its parts be short of memory
+    half = swarms._swarms[INFO_HASH].ipv4  # the only way to let one of its parts be short of memory
     assert half is not None
     return half
 

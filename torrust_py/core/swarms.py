@@ -259,8 +259,7 @@ class PortableSwarms:
         if swarm is not None:
             if swarm.announces < 2:
                 swarm.announces += 1
-            ipv4, ipv6 = swarm.halves
-            half = ipv4 if len(endpoint) == ENDPOINT_SIZE_IPV4 else ipv6
+            half = swarm.ipv4 if len(endpoint) == ENDPOINT_SIZE_IPV4 else swarm.ipv6
             if half is not None:
                 position = half.find(endpoint)
         if announced.event is _STOPPED:
@@ -280,9 +279,9 @@ class PortableSwarms:
         return SwarmCounts(seeders=swarm.seeders, completed=swarm.completed, leechers=swarm.leechers)
 
     def peer_ids(self, info_hash: InfoHash, endpoints: bytes, *, size: int) -> list[PeerId]:
-        half = self._swarms[info_hash].halves[size == ENDPOINT_SIZE_IPV6] if endpoints else None
-        if half is None:
+        if not endpoints:
             return []
+        half = self._swarms[info_hash].half(size)
         positions = (half.find(Endpoint(endpoints[at : at + size])) for at in range(0, len(endpoints), size))
         return [half.peer_id(position) for position in positions]
 
@@ -314,9 +313,8 @@ class PortableSwarms:
 
     def peers(self, info_hash: InfoHash, /) -> Iterator[list[SwarmPeer]]:
         swarm = self._swarms.get(info_hash)
-        for half in swarm.halves if swarm is not None else ():
-            if half is not None:
-                yield from half.steps()
+        for half in swarm.halves() if swarm is not None else ():
+            yield from half.steps()
 
     def take_completed(self) -> list[Completed]:
         changed, self._changed = self._changed, set()
@@ -344,9 +342,8 @@ class PortableSwarms:
             self._drop_torrent(swarm)
         else:
             self._count(swarm, leechers=-swarm.leechers, seeders=-swarm.seeders)
-        for half in swarm.halves:
-            if half is not None:
-                half.clear()  # not left as it was: a step of the expiry or of an export may come back to it
+        for half in swarm.halves():
+            half.clear()  # not left as it was: a step of the expiry or of an export may come back to it
 
     def export_swarms(self) -> Iterator[Exported]:
         # Downwards, since what leaves is overwritten by the last, which was written before.
@@ -444,7 +441,7 @@ class PortableSwarms:
         families: Families,
     ) -> SwarmView:
         """What the peer, who stands at `position` of its family's half (-1: nowhere), is told."""
-        ipv4, ipv6 = swarm.halves
+        ipv4, ipv6 = swarm.ipv4, swarm.ipv6
         hole_ipv4, hole_ipv6 = (position, -1) if len(endpoint) == ENDPOINT_SIZE_IPV4 else (-1, position)
         want_ipv4 = num_want if families is not _IPV6 else 0
         want_ipv6 = num_want if families is not _IPV4 else 0
@@ -545,9 +542,8 @@ class PortableSwarms:
         unvisited = len(self._table)
         while unvisited > 0:
             swarm = self._table[unvisited - 1]
-            for half in swarm.halves:
-                if half is not None:
-                    yield from self._expire_peers(swarm, half)
+            for half in swarm.halves():
+                yield from self._expire_peers(swarm, half)
             if self._is_forgotten(swarm):
                 self._drop_torrent(swarm)
             yield 1
@@ -598,7 +594,7 @@ class PortableSwarms:
 
     def _replace_one(self, swarm: "_Swarm", endpoint: Endpoint) -> None:
         """Take out a random peer, of the endpoint's family if the swarm has any."""
-        ipv4, ipv6 = swarm.halves
+        ipv4, ipv6 = swarm.ipv4, swarm.ipv6
         own, other = (ipv6, ipv4) if len(endpoint) == ENDPOINT_SIZE_IPV6 else (ipv4, ipv6)
         half = own if own is not None and len(own) else other
         assert half is not None, "a full swarm has peers"
@@ -624,12 +620,13 @@ class PortableSwarms:
 class _Swarm:
     """A torrent: its peers by family, and how often it was finished."""
 
-    __slots__ = ("announces", "completed", "halves", "info_hash", "leechers", "position", "seeders")
+    __slots__ = ("announces", "completed", "info_hash", "ipv4", "ipv6", "leechers", "position", "seeders")
 
     def __init__(self, info_hash: InfoHash, position: int) -> None:
         self.info_hash = info_hash
         self.position = position  # in the table of all swarms
-        self.halves: tuple[_Half | None, _Half | None] = None, None  # IPv4, IPv6; made when first needed
+        self.ipv4: _Half | None = None  # made when first needed, as the next
+        self.ipv6: _Half | None = None
         self.seeders = 0
         self.leechers = 0
         self.completed = 0
@@ -641,21 +638,30 @@ class _Swarm:
 
     def half(self, size: int) -> "_Half":
         """The half of endpoints of `size` bytes, made if it is not there."""
-        ipv4, ipv6 = self.halves
-        half = ipv4 if size == ENDPOINT_SIZE_IPV4 else ipv6
+        half = self.ipv4 if size == ENDPOINT_SIZE_IPV4 else self.ipv6
         if half is None:
             half = _Half(size)
-            self.halves = (half, ipv6) if size == ENDPOINT_SIZE_IPV4 else (ipv4, half)
+            if size == ENDPOINT_SIZE_IPV4:
+                self.ipv4 = half
+            else:
+                self.ipv6 = half
         return half
+
+    def halves(self) -> "Iterator[_Half]":
+        """Those that there are."""
+        if self.ipv4 is not None:
+            yield self.ipv4
+        if self.ipv6 is not None:
+            yield self.ipv6
 
     def record(self) -> SwarmRecord:
         """The whole of it."""
-        ipv4, ipv6 = (NO_PEERS if half is None else half.packed() for half in self.halves)
+        ipv4, ipv6 = (NO_PEERS if half is None else half.packed() for half in (self.ipv4, self.ipv6))
         return SwarmRecord(self.info_hash, self.completed, self.announces, True, ipv4, ipv6)
 
     def parts(self) -> Iterator[SwarmRecord]:
         """All peers that are there now and do not leave before their part comes, each once."""
-        ipv4, ipv6 = self.halves
+        ipv4, ipv6 = self.ipv4, self.ipv6
         pairs = itertools.chain(
             ((part, NO_PEERS) for part in (ipv4.parts() if ipv4 is not None else ())),
             ((NO_PEERS, part) for part in (ipv6.parts() if ipv6 is not None else ())),
