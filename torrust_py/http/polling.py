@@ -5,8 +5,10 @@ import math
 _MEASURED, _MEASURED_S = 128, 0.01
 """At least so many connections, and so many seconds, over which their pace is taken."""
 
-_FOUND = 16
-"""So many a look should find, if it need not wait longer than _LONGEST_S for them."""
+_FOUND = 24, 12
+"""So many a look should find, if it need not wait longer than _LONGEST_S for them; the fewer, where the many
+made clients slower.
+"""
 
 _SHORTEST_S, _LONGEST_S = 0.0005, 0.002
 """Between two looks."""
@@ -51,6 +53,8 @@ class Polling:
         """From one connection to the next, without polling: of two measured in a row the slower."""
         self._slow = 0
         """How often in a row they were slower while they were polled for."""
+        self._fewer = False
+        """They were, and the fewer of _FOUND are looked for."""
         self._until = 0.0
         self._pause_s = _SHORTEST_PAUSE_S
         self._paused_until = 0.0
@@ -77,14 +81,20 @@ class Polling:
         self._since = now
         is_steady = self._pace_s <= _STEADY * min(pace_s, last_s)
         if is_steady and self._pace_s <= _SLOWEST_S and now >= self._paused_until:
-            self.interval_us = int(1e6 * min(max(_SHORTEST_S, _FOUND * self._pace_s), _LONGEST_S))
-            self._slow = 0
             self._until = now + _POLLED_S
+            self._look_for(fewer=False)
+
+    def _look_for(self, *, fewer: bool) -> None:
+        self._fewer = fewer
+        self._slow = 0
+        self.interval_us = int(1e6 * min(max(_SHORTEST_S, _FOUND[fewer] * self._pace_s), _LONGEST_S))
 
     def _note_polled(self, now: float) -> None:
         is_slow = now - self._since > self._accepted * self._pace_s * _SLOWER
         self._slow = self._slow + 1 if is_slow else 0
-        if self._slow == _SLOW_IN_A_ROW:
+        if self._slow == _SLOW_IN_A_ROW and not self._fewer:
+            self._look_for(fewer=True)
+        elif self._slow == _SLOW_IN_A_ROW:
             self._paused_until = now + self._pause_s
             self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
             self.stop()
