@@ -35,7 +35,7 @@ ILL = ServiceCheck("[::1]:2", "checking the other", ill)
 async def served(app: web.Application, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
     listener = socket.create_server(("127.0.0.1", 0))
     host, port = listener.getsockname()
-    async with serve(app, listener, tls=tls, grace=0.2):
+    async with serve(app, listener, tls=tls, grace=0.2, most_connections=100):
         yield f"{'http' if tls is None else 'https'}://{host}:{port}"
 
 

@@ -87,11 +87,16 @@ async def read_response(reader: asyncio.StreamReader) -> Response:
 
 @asynccontextmanager
 async def served(
-    app: web.Application | None = None, *, tls: ssl.SSLContext | None = None, grace: float = 0.2
+    app: web.Application | None = None,
+    *,
+    tls: ssl.SSLContext | None = None,
+    grace: float = 0.2,
+    most_connections: int = 100,
 ) -> AsyncIterator[tuple[str, int]]:
     listener = socket.create_server(("127.0.0.1", 0))
     address = listener.getsockname()
-    async with serve(app or application(ROUTES, log=LOG), listener, tls=tls, grace=grace):
+    app = app or application(ROUTES, log=LOG)
+    async with serve(app, listener, tls=tls, grace=grace, most_connections=most_connections):
         yield address
 
 

@@ -38,6 +38,12 @@ if TYPE_CHECKING:  # see above
 MAX_CONNECTIONS = 20_000
 """Of all HTTP trackers together; fewer where the limit of open files leaves fewer."""
 
+MAX_WEB_CONNECTIONS = 10_000
+"""Of the API, and of the health check API; likewise."""
+
+_KEPT_FILES = RESERVED_FILES // 2
+_LEAST_WEB_CONNECTIONS = 16
+
 _GRACE = 1.5  # seconds that running requests have at the stop
 _UDP_PATIENCE = 2.0  # seconds
 _UDP_SENDS = 8  # a tracker that is flooded loses datagrams, and lives
@@ -154,7 +160,13 @@ async def start_api(
     bound = _open_alone(services, api.bind_address, service="the API")
     address = Listener(*bound.getsockname()[:2])
     await services.start(
-        serve(make_application(tokens), bound, tls=tls, grace=_GRACE),
+        serve(
+            make_application(tokens),
+            bound,
+            tls=tls,
+            grace=_GRACE,
+            most_connections=_max_web_connections(),
+        ),
         halting=f"Shutting down tracker API server on socket address: {address}",
     )
     started = _web_address(tls, address)
@@ -207,7 +219,8 @@ async def start_health_check_api(
 
     @asynccontextmanager
     async def service() -> AsyncIterator[None]:
-        async with serve(health_application(checks), bound, grace=_GRACE):
+        most = _max_web_connections()
+        async with serve(health_application(checks), bound, grace=_GRACE, most_connections=most):
             yield
         log.info("Stopped server running on: http://%s", address)
 
@@ -238,6 +251,19 @@ def _tls(services: Services, files: TlsConfig | None, *, service: str) -> ssl.SS
 def max_connections() -> int:
     """Of all HTTP trackers together; raises the limit of open files for them as far as it goes."""
     files = raise_file_limit()
-    connections = max(1, min(MAX_CONNECTIONS, files - RESERVED_FILES))
+    connections = _max_connections(files)
     _log.info("Open files: at most %s; HTTP trackers: at most %s connections", files, connections)
     return connections
+
+
+def _max_connections(files: int) -> int:
+    return max(1, min(MAX_CONNECTIONS, files - RESERVED_FILES))
+
+
+def _max_web_connections() -> int:
+    """Of the API, and as many of the health check API: half each of what is left when the trackers have
+    theirs and the rest of the process its share.
+    """
+    files = raise_file_limit()
+    left = files - _max_connections(files) - _KEPT_FILES
+    return max(_LEAST_WEB_CONNECTIONS, min(MAX_WEB_CONNECTIONS, left // 2))

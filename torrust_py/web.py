@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import asynccontextmanager, contextmanager
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from aiohttp import web
@@ -23,6 +23,9 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import HttpProcessingError, HttpVersion10, HttpVersion11
 from aiohttp.http_exceptions import LineTooLong
 from aiohttp.typedefs import Handler as AiohttpHandler
+
+from torrust_py.tls import TlsConnection
+from torrust_py.web_connections import WebConnections
 
 MAX_BODY = 64 * 1024
 """Bytes of a request's body, unless its path may have more; a longer one is refused with 413."""
@@ -68,7 +71,12 @@ path may be a `{name}`: any one segment that no other path has there.
 
 @asynccontextmanager
 async def serve(
-    application: web.Application, listener: socket.socket, *, tls: ssl.SSLContext | None = None, grace: float
+    application: web.Application,
+    listener: socket.socket,
+    *,
+    tls: ssl.SSLContext | None = None,
+    grace: float,
+    most_connections: int,
 ) -> AsyncIterator[None]:
     """Answer at a bound socket, which is closed at the end.
 
@@ -77,24 +85,21 @@ async def serve(
     runner = web.AppRunner(application, shutdown_timeout=grace / 2)  # aiohttp waits this long twice
     await runner.setup()
     loop = asyncio.get_running_loop()
+    connections = WebConnections(most_connections)
 
-    def connection() -> web.RequestHandler:
+    def make_connection() -> asyncio.BaseProtocol:
         assert runner.server is not None, "it is set up"
-        return _Connection(
+        connection = _Connection(
             runner.server,
+            connections,
             loop=loop,
-            access_log=None,  # type: ignore[arg-type]  # what aiohttp calls for to have no such log
+            access_log=None,
             keepalive_timeout=_KEEPALIVE,
             auto_decompress=False,
         )
+        return connection if tls is None else TlsConnection(connection, tls)
 
-    server = await loop.create_server(
-        connection,
-        sock=listener,
-        ssl=tls,
-        backlog=_BACKLOG,
-        ssl_handshake_timeout=None if tls is None else _HANDSHAKE_TIMEOUT,
-    )
+    server = await loop.create_server(make_connection, sock=listener, backlog=_BACKLOG)
     try:
         yield
     finally:
@@ -162,6 +167,45 @@ class _Connection(web.RequestHandler):
     """The request that is being answered."""
     _is_half_closed = False
 
+    def __init__(self, server: web.Server, connections: WebConnections, **options: Any) -> None:
+        super().__init__(server, **options)
+        self._connections = connections
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        if not self._connections.admit(self):
+            self.abort()
+        elif isinstance(transport, TlsConnection):
+            asyncio.get_running_loop().call_later(_HANDSHAKE_TIMEOUT, _end_handshake, transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._connections.remove(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._connections.note_received(self)
+        super().data_received(data)
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        try:
+            return await super().finish_response(request, resp, start_time)
+        finally:
+            self._connections.note_answered(self)
+
+    @property
+    def awaits_request(self) -> bool:
+        return self._waiter is not None and not self._waiter.done()
+
+    @property
+    def unsent(self) -> int:
+        return self.transport.get_write_buffer_size() if self.transport is not None else 0
+
+    def abort(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()
+
     def eof_received(self) -> bool:  # type: ignore[override]  # aiohttp never keeps the connection
         if self.transport is None or self.transport.get_extra_info("sslcontext") is not None:
             return False  # TLS has no half-closed connections
@@ -201,6 +245,12 @@ class _Connection(web.RequestHandler):
         if isinstance(exc, HttpProcessingError | ConnectionError):
             return _Refusal(HTTPStatus.BAD_REQUEST)
         return super().handle_error(request, status, exc, message)
+
+
+def _end_handshake(connection: TlsConnection) -> None:
+    """Unless it is over, it has stalled."""
+    if not connection.is_established:
+        connection.abort()
 
 
 def _break_off(request: web.BaseRequest) -> None:

@@ -152,7 +152,10 @@ class Api:
         )
         listener = socket.create_server(("127.0.0.1", 0))
         self.address = listener.getsockname()
-        async with serve(application, listener, grace=1.0), aiohttp.ClientSession() as session:
+        async with (
+            serve(application, listener, grace=1.0, most_connections=100),
+            aiohttp.ClientSession() as session,
+        ):
             self._session = session
             yield self
 

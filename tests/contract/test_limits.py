@@ -136,6 +136,13 @@ def test_when_all_are_busy_the_newest_connection_is_refused(cramped: Any) -> Non
         wait_until_served(address)
 
 
+@pytest.mark.parametrize("service", ["api", "health"])
+def test_silent_connections_to_the_api_leave_files_to_all_others(cramped: Any, service: str) -> None:
+    with contextlib.ExitStack() as stack, unharmed(cramped):
+        for _ in range(RESERVED):
+            stack.enter_context(socket.create_connection(cramped.address(service), 10))
+
+
 def wait_until_served(address: tuple[str, int]) -> None:
     """The daemon may learn of the connections' ends after their clients."""
     until = time.monotonic() + 5

@@ -34,7 +34,7 @@ from torrust_py.http.responses import (
     REQUEST_TIMEOUT,
     Head,
 )
-from torrust_py.http.tls import TlsConnection
+from torrust_py.tls import TlsConnection
 
 HEAD_SIZE = 8 * 1024
 """The most bytes of request line and header fields together."""

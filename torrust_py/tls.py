@@ -30,8 +30,10 @@ class TlsConnection(asyncio.BufferedProtocol, asyncio.Transport):
         self._protocol = protocol
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
+        self._context = context
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
-        self._is_established = False
+        self.is_established = False
+        """The handshake is over."""
         self._is_reading = True
         self._has_ended = False
         """Nothing more is sent, and what comes is dropped."""
@@ -58,7 +60,7 @@ class TlsConnection(asyncio.BufferedProtocol, asyncio.Transport):
             self._advance()
 
     def eof_received(self) -> None:
-        if self._is_established and not self._has_ended:
+        if self.is_established and not self._has_ended:
             self._protocol.eof_received()
         self.close()
 
@@ -72,14 +74,14 @@ class TlsConnection(asyncio.BufferedProtocol, asyncio.Transport):
         """Make what one can of what has come."""
         self._is_advancing = True
         try:
-            if not self._is_established:
+            if not self.is_established:
                 self._tls.do_handshake()
-                self._is_established = True
+                self.is_established = True
             self._deliver()
         except ssl.SSLWantReadError:
             pass  # the rest of it is still to come
         except ssl.SSLError:  # it is no TLS, or not of a kind that both know; what is sent is an alert
-            self._is_established = False
+            self.is_established = False
             self.close()
         finally:
             self._is_advancing = False
@@ -102,7 +104,10 @@ class TlsConnection(asyncio.BufferedProtocol, asyncio.Transport):
     # --- what the protocol calls
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:  # as asyncio declares it
-        return self._transport.get_extra_info(name, default)
+        return self._context if name == "sslcontext" else self._transport.get_extra_info(name, default)
+
+    def get_write_buffer_size(self) -> int:
+        return self._transport.get_write_buffer_size() + self._outgoing.pending
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         if self._has_ended:
@@ -143,7 +148,7 @@ class TlsConnection(asyncio.BufferedProtocol, asyncio.Transport):
 
     def close(self) -> None:
         """Send what is being sent, then close, without waiting for the client to agree (RFC 8446, 6.1)."""
-        if self._is_established and not self._has_ended:
+        if self.is_established and not self._has_ended:
             self._say_goodbye()
         self._flush()
         self._end()
