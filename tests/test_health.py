@@ -27,6 +27,7 @@ async def unreachable() -> str:
     raise OSError(101, "Network is unreachable")
 
 
+LOG = logging.getLogger("tests.health")
 WELL = ServiceCheck("127.0.0.1:1", "checking it", well)
 ILL = ServiceCheck("[::1]:2", "checking the other", ill)
 
@@ -35,7 +36,7 @@ ILL = ServiceCheck("[::1]:2", "checking the other", ill)
 async def served(app: web.Application, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
     listener = socket.create_server(("127.0.0.1", 0))
     host, port = listener.getsockname()
-    async with serve(app, listener, tls=tls, grace=0.2, most_connections=100):
+    async with serve(app, listener, log=LOG, tls=tls, grace=0.2, most_connections=100):
         yield f"{'http' if tls is None else 'https'}://{host}:{port}"
 
 
@@ -149,7 +150,7 @@ def service() -> web.Application:
         "/moved": {"GET": elsewhere},
         "/never": {"GET": never},
     }
-    return application(routes, log=logging.getLogger("tests.health"))
+    return application(routes, log=LOG)
 
 
 @pytest.mark.clause("8.3.3")

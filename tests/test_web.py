@@ -96,7 +96,7 @@ async def served(
     listener = socket.create_server(("127.0.0.1", 0))
     address = listener.getsockname()
     app = app or application(ROUTES, log=LOG)
-    async with serve(app, listener, tls=tls, grace=grace, most_connections=most_connections):
+    async with serve(app, listener, log=LOG, tls=tls, grace=grace, most_connections=most_connections):
         yield address
 
 

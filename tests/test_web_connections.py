@@ -1,10 +1,11 @@
 """Who has to go when there are too many connections to the API or the health check API."""
 
 import asyncio
+import gc
 import logging
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from typing import Protocol
 
@@ -13,11 +14,16 @@ from aiohttp import web
 
 from torrust_py import web as web_module
 from torrust_py import web_connections
+from torrust_py.tls import TlsConnection
 from torrust_py.web import Call, application, serve
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+pytestmark = pytest.mark.slow
+
+LOG = logging.getLogger("tests.web")
 SMALL = 4096  # bytes, of a socket's buffers
 LARGE = 60_000  # of an answer: more than they hold, less than what the loop would wait for
+HUGE = 1_000_000  # more than that
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
@@ -63,8 +69,12 @@ class Service:
         self.goes_on.set()
 
     def application(self) -> web.Application:
-        routes = {"/": {"GET": self._small, "POST": self._small}, "/large": {"GET": self._large}}
-        return application(routes, log=logging.getLogger("tests.web"))
+        routes = {
+            "/": {"GET": self._small, "POST": self._small},
+            "/large": {"GET": self._large},
+            "/huge": {"GET": self._huge},
+        }
+        return application(routes, log=LOG)
 
     async def _small(self, _: Call) -> web.Response:
         self.begun.set()
@@ -74,6 +84,9 @@ class Service:
     async def _large(self, _: Call) -> web.Response:
         return web.Response(body=bytes(LARGE))
 
+    async def _huge(self, _: Call) -> web.Response:
+        return web.Response(body=bytes(HUGE))
+
 
 @asynccontextmanager
 async def served(
@@ -82,7 +95,7 @@ async def served(
     listener = socket.create_server(("127.0.0.1", 0))
     if send_buffer:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
-    async with serve(service.application(), listener, tls=tls, grace=0.2, most_connections=most):
+    async with serve(service.application(), listener, log=LOG, tls=tls, grace=0.2, most_connections=most):
         yield listener.getsockname()
 
 
@@ -153,27 +166,134 @@ async def test_who_is_being_answered_stays(tls, dial, monkeypatch: pytest.Monkey
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
 
 
-async def test_who_has_not_read_its_answer_stays(tls, dial, client_tls: ssl.SSLContext) -> None:
-    def ask(address: tuple[str, int]) -> socket.socket:
+@pytest.fixture
+def ask_for_more(
+    tls: ssl.SSLContext | None, client_tls: ssl.SSLContext
+) -> Iterator[Callable[..., Awaitable[socket.socket]]]:
+    """Opens a connection on which an answer waits that does not fit into it."""
+    opened = []
+
+    def ask(address: tuple[str, int], connection: str, path: str) -> socket.socket:
         client = socket.socket()
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)
         client.connect(address)
         if tls is not None:
             client = client_tls.wrap_socket(client, server_hostname=address[0])
-        client.sendall(REQUEST.replace(b" / ", b" /large "))
+        opened.append(client)
+        client.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: {connection}\r\n\r\n".encode())
         return client
 
-    def read(client: socket.socket) -> int:
-        with client, client.makefile("rb") as answer:
-            while answer.readline() != b"\r\n":
-                pass
-            return len(answer.read(LARGE))
-
-    async with served(Service(), 1, tls=tls, send_buffer=SMALL) as address:
-        client = await asyncio.to_thread(ask, address)
+    async def ask_for_more(
+        address: tuple[str, int], connection: str = "keep-alive", path: str = "/large"
+    ) -> socket.socket:
+        client = await asyncio.to_thread(ask, address, connection, path)
         await asyncio.sleep(0.2)
+        return client
+
+    yield ask_for_more
+    for client in opened:
+        client.close()
+
+
+def read_more(client: socket.socket) -> int:
+    with client.makefile("rb") as answer:
+        while answer.readline() != b"\r\n":
+            pass
+        return len(answer.read(LARGE))
+
+
+@pytest.mark.parametrize("connection", ["keep-alive", "close"])
+async def test_who_has_not_read_its_answer_stays(tls, dial, ask_for_more, connection: str) -> None:
+    async with served(Service(), 1, tls=tls, send_buffer=SMALL) as address:
+        client = await ask_for_more(address, connection)
         assert await is_closed(await dial(address, silent=True))
-        assert await asyncio.to_thread(read, client) == LARGE
+        assert await asyncio.to_thread(read_more, client) == LARGE
+
+
+@pytest.mark.parametrize("path", ["/large", "/huge"])
+@pytest.mark.parametrize("connection", ["keep-alive", "close"])
+async def test_who_does_not_read_its_answer_makes_room_in_the_end(
+    tls, dial, ask_for_more, connection: str, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web_connections, "REQUEST_S", 0.5)
+    async with served(Service(), 1, tls=tls, send_buffer=SMALL) as address:
+        await ask_for_more(address, connection, path)
+        assert await is_closed(await dial(address, silent=True))
+        await asyncio.sleep(0.5)
+        assert await is_answered(await dial(address))
+
+
+async def test_who_has_not_read_its_answer_when_its_time_is_up_is_ended(
+    tls, ask_for_more, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web_module, "_KEEPALIVE", 0.3)
+    monkeypatch.setattr(web_connections, "STUCK_S", 0.6)
+    monkeypatch.setattr(web_connections, "SWEEP_S", 0.1)
+    async with served(Service(), 1, tls=tls, send_buffer=SMALL) as address:
+        client = await ask_for_more(address)
+        await asyncio.sleep(0.8)
+        with suppress(OSError):
+            assert await asyncio.to_thread(read_more, client) < LARGE
+
+
+async def test_who_shows_no_sign_of_life_is_ended(
+    tls, dial, ask_for_more, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web_connections, "STUCK_S", 0.5)
+    monkeypatch.setattr(web_connections, "SWEEP_S", 0.1)
+    service = Service()
+    async with served(service, 10, tls=tls, send_buffer=SMALL) as address:
+        stuck = [await ask_for_more(address, connection) for connection in ("keep-alive", "close")]
+        begun, waits, works = await dial(address), await dial(address), await dial(address)
+        begun[1].write(b"GET / HTTP/1.1\r\n")
+        assert await is_answered(waits)
+        service.goes_on.clear()
+        works[1].write(REQUEST)
+        await asyncio.sleep(0.8)
+        assert await is_closed(begun)
+        service.goes_on.set()
+        assert (await works[0].readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+        assert await is_answered(waits)
+        for client in stuck:
+            with suppress(OSError):
+                assert await asyncio.to_thread(read_more, client) < LARGE
+
+
+async def test_many_that_have_to_stay_do_not_hide_one_that_may_go(tls, dial) -> None:
+    service = Service()
+    async with served(service, 81, tls=tls) as address:
+        busy = [await dial(address) for _ in range(80)]
+        for _, writer in busy:
+            writer.write(b"G")
+        assert await is_answered(await dial(address))
+        await asyncio.sleep(0.1)
+        for _ in range(3):
+            assert await is_answered(await dial(address))
+
+
+async def test_whose_body_is_read_for_its_answers_sake_makes_room(tls, dial) -> None:
+    async with served(Service(), 80, tls=tls) as address:
+        lingering = [await dial(address) for _ in range(80)]
+        for reader, writer in lingering:
+            writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n")
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+        assert await is_answered(await dial(address))
+
+
+async def test_the_log_tells_once_of_those_that_were_refused(
+    tls, dial, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = Service()
+    service.goes_on.clear()
+    async with served(service, 1, tls=tls) as address:
+        _, writer = await dial(address)
+        writer.write(REQUEST)
+        await service.begun.wait()
+        for _ in range(3):
+            assert await is_closed(await dial(address, silent=True))
+        service.goes_on.set()
+    told = [record.getMessage() for record in caplog.records if record.name == LOG.name]
+    assert told == ["All of 1 connections are in use: new ones were refused (1 since the start)"]
 
 
 async def test_whose_next_request_waits_behind_another_stays(tls, dial) -> None:
@@ -230,3 +350,14 @@ async def test_a_handshake_that_stalls_is_ended(tls, dial, monkeypatch) -> None:
         await asyncio.sleep(0.4)
         assert await is_closed(silent)
         assert await is_answered(talks)
+
+
+@pytest.mark.parametrize("tls", [True], indirect=True, ids=["TLS"])
+async def test_nothing_stays_of_handshakes_that_were_given_up(tls, dial) -> None:
+    async with served(Service(), 100, tls=tls) as address:
+        for _ in range(50):
+            _, writer = await dial(address, silent=True)
+            writer.close()
+        await asyncio.sleep(0.2)
+        gc.collect()
+        assert not [one for one in gc.get_objects() if isinstance(one, TlsConnection)]

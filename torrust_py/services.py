@@ -163,6 +163,7 @@ async def start_api(
         serve(
             make_application(tokens),
             bound,
+            log=log,
             tls=tls,
             grace=_GRACE,
             most_connections=_max_web_connections(),
@@ -219,8 +220,9 @@ async def start_health_check_api(
 
     @asynccontextmanager
     async def service() -> AsyncIterator[None]:
+        served = health_application(checks)
         most = _max_web_connections()
-        async with serve(health_application(checks), bound, grace=_GRACE, most_connections=most):
+        async with serve(served, bound, log=log, grace=_GRACE, most_connections=most):
             yield
         log.info("Stopped server running on: http://%s", address)
 

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import asynccontextmanager, contextmanager
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 from urllib.parse import unquote_to_bytes
 
 from aiohttp import web
@@ -39,6 +39,7 @@ _HANDSHAKE_TIMEOUT = 10.0  # seconds, of TLS
 _TURNS = 0.1  # seconds until a request that has come is surely being answered
 _VERSIONS = (HttpVersion10, HttpVersion11)
 _KEEPALIVE = 75  # seconds that an idle connection stays open: more than a proxy's 60
+_LINGERING = 2.0  # seconds that a body is read for after the answer, which the client else might lose
 _TOO_LONG = "Failed to buffer the request body: length limit exceeded"
 _INTERNAL_ERROR = 'Unhandled rejection: Err { reason: "internal server error" }'
 
@@ -74,6 +75,7 @@ async def serve(
     application: web.Application,
     listener: socket.socket,
     *,
+    log: logging.Logger,
     tls: ssl.SSLContext | None = None,
     grace: float,
     most_connections: int,
@@ -85,7 +87,7 @@ async def serve(
     runner = web.AppRunner(application, shutdown_timeout=grace / 2)  # aiohttp waits this long twice
     await runner.setup()
     loop = asyncio.get_running_loop()
-    connections = WebConnections(most_connections)
+    connections = WebConnections(most_connections, log=log)
 
     def make_connection() -> asyncio.BaseProtocol:
         assert runner.server is not None, "it is set up"
@@ -95,6 +97,7 @@ async def serve(
             loop=loop,
             access_log=None,
             keepalive_timeout=_KEEPALIVE,
+            lingering_time=_LINGERING,
             auto_decompress=False,
         )
         return connection if tls is None else TlsConnection(connection, tls)
@@ -167,24 +170,50 @@ class _Connection(web.RequestHandler):
     """The request that is being answered."""
     _is_half_closed = False
 
+    _is_answering = False
+    """Until the answer is written."""
+    _is_stalled = False
+    """The client does not read what it is sent."""
+    _lingers = False
+    """The rest of a body is read, for the answer's sake."""
+    _handshake: asyncio.TimerHandle | None = None
+
     def __init__(self, server: web.Server, connections: WebConnections, **options: Any) -> None:
         super().__init__(server, **options)
         self._connections = connections
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        self._own_transport = cast("asyncio.Transport", transport)  # aiohttp forgets its own when it closes
         if not self._connections.admit(self):
             self.abort()
         elif isinstance(transport, TlsConnection):
-            asyncio.get_running_loop().call_later(_HANDSHAKE_TIMEOUT, _end_handshake, transport)
+            loop = asyncio.get_running_loop()
+            self._handshake = loop.call_later(_HANDSHAKE_TIMEOUT, _end_handshake, transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._connections.remove(self)
+        self._forget_handshake()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        self._forget_handshake()  # what comes has been decrypted
         self._connections.note_received(self)
         super().data_received(data)
+
+    def _forget_handshake(self) -> None:
+        if self._handshake is not None:
+            self._handshake.cancel()
+            self._handshake = None
+
+    def pause_writing(self) -> None:
+        self._is_stalled = True
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        self._is_stalled = False
+        self._connections.note_alive(self)
+        super().resume_writing()
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
@@ -192,19 +221,24 @@ class _Connection(web.RequestHandler):
         try:
             return await super().finish_response(request, resp, start_time)
         finally:
+            self._is_answering = False
+            self._lingers = not request.content.is_eof()
             self._connections.note_answered(self)
 
     @property
-    def awaits_request(self) -> bool:
-        return self._waiter is not None and not self._waiter.done()
+    def waits(self) -> bool:
+        return self._lingers or (self._waiter is not None and not self._waiter.done())
+
+    @property
+    def works(self) -> bool:
+        return self._is_answering and not self._is_stalled
 
     @property
     def unsent(self) -> int:
-        return self.transport.get_write_buffer_size() if self.transport is not None else 0
+        return self._own_transport.get_write_buffer_size()
 
     def abort(self) -> None:
-        if self.transport is not None:
-            self.transport.abort()
+        self._own_transport.abort()
 
     def eof_received(self) -> bool:  # type: ignore[override]  # aiohttp never keeps the connection
         if self.transport is None or self.transport.get_extra_info("sslcontext") is not None:
@@ -223,6 +257,8 @@ class _Connection(web.RequestHandler):
     @contextmanager
     def answering(self, request: web.BaseRequest) -> Iterator[None]:
         self._answered = request
+        self._is_answering, self._lingers = True, False
+        self._connections.note_alive(self)
         if self._is_half_closed:
             _break_off(request)
         try:

@@ -1,5 +1,6 @@
 """A served API over a real core, whose tables are in memory and can break."""
 
+import logging
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -153,7 +154,7 @@ class Api:
         listener = socket.create_server(("127.0.0.1", 0))
         self.address = listener.getsockname()
         async with (
-            serve(application, listener, grace=1.0, most_connections=100),
+            serve(application, listener, log=logging.getLogger("tests.api"), grace=1.0, most_connections=100),
             aiohttp.ClientSession() as session,
         ):
             self._session = session
