@@ -6,10 +6,13 @@ a fixed segment has no such method. Here a path is compared as it was sent; its 
 """
 
 import asyncio
+import fcntl
 import logging
 import re
 import socket
 import ssl
+import sys
+import termios
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -18,7 +21,7 @@ from http import HTTPStatus
 from typing import Any, NamedTuple, cast
 from urllib.parse import unquote_to_bytes
 
-from aiohttp import web
+from aiohttp import StreamReader, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import HttpProcessingError, HttpVersion10, HttpVersion11
 from aiohttp.http_exceptions import LineTooLong
@@ -37,6 +40,7 @@ _COMPRESSED_FROM = 32  # bytes; shorter bodies would grow
 _BACKLOG = 128  # connections
 _HANDSHAKE_TIMEOUT = 10.0  # seconds, of TLS
 _TURNS = 0.1  # seconds until a request that has come is surely being answered
+_READ_AT_LEAST = 1024  # bytes; who reads less in ten seconds does not read
 _VERSIONS = (HttpVersion10, HttpVersion11)
 _KEEPALIVE = 75  # seconds that an idle connection stays open: more than a proxy's 60
 _LINGERING = 2.0  # seconds that a body is read for after the answer, which the client else might lose
@@ -108,6 +112,7 @@ async def serve(
     finally:
         server.close()
         await runner.cleanup()
+        connections.close()
 
 
 def application(
@@ -170,12 +175,14 @@ class _Connection(web.RequestHandler):
     """The request that is being answered."""
     _is_half_closed = False
 
-    _is_answering = False
-    """Until the answer is written."""
+    _has_begun = False
+    """Something has come since the last answer."""
     _is_stalled = False
     """The client does not read what it is sent."""
-    _lingers = False
-    """The rest of a body is read, for the answer's sake."""
+    _unread = 0
+    """Bytes that it had not read when that was looked at last."""
+    _body: StreamReader | None = None
+    """Of the last request that was answered."""
     _handshake: asyncio.TimerHandle | None = None
 
     def __init__(self, server: web.Server, connections: WebConnections, **options: Any) -> None:
@@ -197,8 +204,11 @@ class _Connection(web.RequestHandler):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        self._forget_handshake()  # what comes has been decrypted
-        self._connections.note_received(self)
+        if data:  # aiohttp itself calls this without any
+            self._forget_handshake()  # what comes has been decrypted
+            if not self._has_begun and not self._lingers:
+                self._has_begun = True
+                self._connections.note_alive(self)
         super().data_received(data)
 
     def _forget_handshake(self) -> None:
@@ -208,6 +218,7 @@ class _Connection(web.RequestHandler):
 
     def pause_writing(self) -> None:
         self._is_stalled = True
+        self._unread = self._bytes_unread()
         super().pause_writing()
 
     def resume_writing(self) -> None:
@@ -221,8 +232,9 @@ class _Connection(web.RequestHandler):
         try:
             return await super().finish_response(request, resp, start_time)
         finally:
-            self._is_answering = False
-            self._lingers = not request.content.is_eof()
+            self._has_begun = False
+            self._body = request.content
+            self._unread = self._bytes_unread()
             self._connections.note_answered(self)
 
     @property
@@ -231,7 +243,20 @@ class _Connection(web.RequestHandler):
 
     @property
     def works(self) -> bool:
-        return self._is_answering and not self._is_stalled
+        return not (self.waits or self._is_stalled or self._own_transport.is_closing())
+
+    @property
+    def _lingers(self) -> bool:
+        """The rest of a body is read, for the answer's sake."""
+        return self._body is not None and not self._body.is_eof()
+
+    def has_read(self) -> bool:
+        before, self._unread = self._unread, self._bytes_unread()
+        was_written_since = self._unread > before
+        return was_written_since or self._unread <= before - _READ_AT_LEAST
+
+    def _bytes_unread(self) -> int:
+        return self.unsent + _unacknowledged(self._own_transport.get_extra_info("socket"))
 
     @property
     def unsent(self) -> int:
@@ -257,7 +282,7 @@ class _Connection(web.RequestHandler):
     @contextmanager
     def answering(self, request: web.BaseRequest) -> Iterator[None]:
         self._answered = request
-        self._is_answering, self._lingers = True, False
+        self._body = None
         self._connections.note_alive(self)
         if self._is_half_closed:
             _break_off(request)
@@ -281,6 +306,16 @@ class _Connection(web.RequestHandler):
         if isinstance(exc, HttpProcessingError | ConnectionError):
             return _Refusal(HTTPStatus.BAD_REQUEST)
         return super().handle_error(request, status, exc, message)
+
+
+def _unacknowledged(connection: socket.socket | None) -> int:
+    """Bytes of what was sent that the client's side has not taken; 0 where the kernel does not tell."""
+    if connection is None:
+        return 0
+    try:
+        return int.from_bytes(fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+    except (OSError, ValueError):  # it has closed
+        return 0
 
 
 def _end_handshake(connection: TlsConnection) -> None:

@@ -32,11 +32,14 @@ class Connection(Protocol):
 
     @property
     def works(self) -> bool:
-        """A request is being answered, and nobody waits for the client to read."""
+        """A request is complete, or being answered, and nobody waits for the client to read."""
 
     @property
     def unsent(self) -> int:
         """Bytes of answers that the kernel has not taken."""
+
+    def has_read(self) -> bool:
+        """Whether the client has read of its answer since this was asked last, or more of it was written."""
 
     def abort(self) -> None:
         """Close it at once."""
@@ -72,18 +75,20 @@ class WebConnections:
             self._timer = asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
         return True
 
+    def close(self) -> None:
+        """End all that are left, once the service has stopped."""
+        for connection in [*self._waiting, *self._busy]:
+            self._end(connection)
+        if self._timer is not None:
+            self._timer.cancel()
+
     def remove(self, connection: Connection) -> bool:
         """It has closed, whether it was admitted or not; true if it was."""
         was_waiting = self._waiting.pop(connection, None) is not None
         return self._busy.pop(connection, None) is not None or was_waiting
 
-    def note_received(self, connection: Connection) -> None:
-        """Something has come. What comes in pieces has begun with the first."""
-        if self._waiting.pop(connection, None) is not None:
-            self._busy[connection] = self._clock()
-
     def note_alive(self, connection: Connection) -> None:
-        """A request is complete, or its client has read of the answer."""
+        """A request has begun, or is complete, or its client has read of the answer."""
         if self.remove(connection):
             self._busy[connection] = self._clock()
 
@@ -102,9 +107,15 @@ class WebConnections:
         return True
 
     def _overdue(self, seconds: float) -> Iterator[Connection]:
-        since = self._clock() - seconds
-        begun_before = takewhile(lambda item: item[1] <= since, islice(self._busy.items(), _LOOKED_AT))
-        return (connection for connection, _ in begun_before if not connection.works)
+        """Those of which nothing was heard for so long."""
+        before = self._clock() - seconds
+        for connection in [*_first_until(before, self._busy), *_first_until(before, self._waiting)]:
+            if connection.works or (connection in self._waiting and connection.waits):
+                continue
+            if connection.has_read():
+                self.note_alive(connection)
+            else:
+                yield connection
 
     def _end(self, connection: Connection) -> None:
         self.remove(connection)
@@ -124,3 +135,8 @@ class WebConnections:
                 self._refused,
             )
             self._told = now
+
+
+def _first_until(when: float, since: dict[Connection, float]) -> list[Connection]:
+    begun = takewhile(lambda item: item[1] <= when, islice(since.items(), _LOOKED_AT))
+    return [connection for connection, _ in begun]
