@@ -21,6 +21,7 @@ REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 pytestmark = pytest.mark.slow
 
 LOG = logging.getLogger("tests.web")
+HEAD_OF_POST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n"
 SMALL = 4096  # bytes, of a socket's buffers
 LARGE = 60_000  # of an answer: more than they hold, less than what the loop would wait for
 HUGE = 1_000_000  # more than that
@@ -286,9 +287,7 @@ async def test_who_begins_after_a_late_body_has_its_time(tls, dial, monkeypatch:
     monkeypatch.setattr(web_connections, "REQUEST_S", 0.3)
     async with served(Service(), 1, tls=tls) as address:
         reader, writer = await dial(address)
-        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n")
-        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
-        assert await reader.readexactly(2) == b"ok"
+        assert await is_answered((reader, writer), HEAD_OF_POST)
         writer.write(b"body")
         await asyncio.sleep(0.4)
         writer.write(REQUEST[:10])
@@ -346,9 +345,8 @@ async def test_many_that_have_to_stay_do_not_hide_one_that_may_go(tls, dial) -> 
 async def test_whose_body_is_read_for_its_answers_sake_makes_room(tls, dial) -> None:
     async with served(Service(), 80, tls=tls) as address:
         lingering = [await dial(address) for _ in range(80)]
-        for reader, writer in lingering:
-            writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n")
-            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+        for streams in lingering:
+            assert await is_answered(streams, HEAD_OF_POST)
         assert await is_answered(await dial(address))
 
 
@@ -405,9 +403,7 @@ async def test_a_slow_request_is_answered_where_there_is_room(tls, dial) -> None
 async def test_a_body_that_comes_after_the_answer_does_not_end_the_connection(tls, dial) -> None:
     async with served(Service(), 2, tls=tls) as address:
         reader, writer = await dial(address)
-        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n")
-        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
-        assert await reader.readexactly(2) == b"ok"
+        assert await is_answered((reader, writer), HEAD_OF_POST)
         writer.write(b"body")
         await asyncio.sleep(0.1)
         assert await is_answered((reader, writer))

@@ -174,7 +174,6 @@ class _Connection(web.RequestHandler):
     _answered: web.BaseRequest | None = None
     """The request that is being answered."""
     _is_half_closed = False
-
     _has_begun = False
     """Something has come since the last answer."""
     _is_stalled = False

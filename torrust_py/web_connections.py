@@ -3,7 +3,7 @@ other services need some, and anybody may open them.
 
 For one too many another one goes: the one that has waited longest for a request; if none waits, one whose
 client has neither sent the rest of a request nor read an answer for REQUEST_S. One whose request is complete,
-and whose client reads, stays. STUCK_S after its last sign of life a connection ends in any case.
+and whose client reads, stays. A client of which nothing was heard for STUCK_S goes also where there is room.
 """
 
 import asyncio
